@@ -1,0 +1,1 @@
+"""QAA and SoRA as peft tuners."""

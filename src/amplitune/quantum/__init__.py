@@ -1,0 +1,1 @@
+"""The circuit engine: amplitude encoding, ansatz, exact statevector and readout, batched and differentiable."""

@@ -1,0 +1,1 @@
+"""A comparison of fine-tuning methods: its configuration, runs, execution and results."""
