@@ -1,1 +1,9 @@
-"""The circuit engine: amplitude encoding, ansatz, exact statevector and readout, batched and differentiable."""
+"""The circuit engine: amplitude encoding, ansatz, exact statevector and readout, on batches."""
+
+from amplitune.quantum.ansatz import Ansatz
+from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.encoding import qubits_for
+from amplitune.quantum.expectation import expectation
+from amplitune.quantum.statevector import statevector
+
+__all__ = ["Ansatz", "Circuit", "expectation", "qubits_for", "statevector"]
