@@ -1,1 +1,26 @@
 """Quantum-amplitude adapters (QAA) and SoRA as ordinary PEFT methods, and a fair comparison of them."""
+
+from importlib.metadata import version
+
+from amplitune.adapters import (
+    ParameterCount,
+    QAAConfig,
+    SoRAConfig,
+    count_parameters,
+    create_sora_optimizer,
+    gate_sparsity,
+    prune_to_lora,
+)
+
+__version__ = version("amplitune")
+
+__all__ = [
+    "ParameterCount",
+    "QAAConfig",
+    "SoRAConfig",
+    "__version__",
+    "count_parameters",
+    "create_sora_optimizer",
+    "gate_sparsity",
+    "prune_to_lora",
+]

@@ -1,1 +1,23 @@
-"""QAA and SoRA as peft tuners."""
+"""QAA and SoRA as peft tuners; importing this package registers them with peft."""
+
+from amplitune.adapters.parameters import ParameterCount, count_parameters
+from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.adapters.registration import register
+from amplitune.adapters.sora.config import SoRAConfig
+from amplitune.adapters.sora.gates import GateSparsity, gate_sparsity
+from amplitune.adapters.sora.proximal import create_sora_optimizer
+from amplitune.adapters.sora.prune import prune_to_lora
+
+__all__ = [
+    "GateSparsity",
+    "ParameterCount",
+    "QAAConfig",
+    "SoRAConfig",
+    "count_parameters",
+    "create_sora_optimizer",
+    "gate_sparsity",
+    "prune_to_lora",
+    "register",
+]
+
+register()

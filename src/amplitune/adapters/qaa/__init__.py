@@ -1,0 +1,1 @@
+"""QAA: quantum-amplitude embedded adaptation of linear layers."""

@@ -1,0 +1,105 @@
+"""The QAA branch of one linear layer."""
+
+import math
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from amplitune.adapters.linear_layer import LinearAdapterLayer, linear_features
+from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.errors import ConfigError, NotMergeableError
+from amplitune.quantum import Circuit, expectation, qubits_for
+
+
+class QAALinear(LinearAdapterLayer):
+    """A frozen linear layer with a parametrised quantum circuit beside it.
+
+        z = expectation(x, angles, circuit),   y = W0 x (+ b0) + scaling * (W_up z + b_up)
+
+    Parameters of an adapter: `qaa_angles` (1, depth, rotations, n_qubits), `qaa_up_proj` (d_out, m) and
+    `qaa_up_proj_bias` (d_out,): depth * rotations * n_qubits angles, and m d_out + d_out classical weights.
+
+    Angles start uniform in [-pi, pi), one period of each rotation; the sources do not say how. W_up and b_up
+    start at zero, so a fresh adapter changes nothing; angles get their first gradient after the first step
+    of W_up.
+
+    Source:
+        arXiv 2509.16244 (QAA).
+    """
+
+    adapter_layer_names = ("qaa_angles", "qaa_up_proj", "qaa_up_proj_bias")
+    other_param_names = ("qaa_circuit", "qaa_scaling")
+
+    def __init__(
+        self, base_layer: nn.Module, adapter_name: str, config: QAAConfig, module_name: str, **kwargs: Any
+    ) -> None:
+        """Wrap `base_layer` and make the first adapter."""
+        super().__init__(base_layer, adapter_name, config, module_name, **kwargs)
+        self.qaa_angles = nn.ParameterDict()
+        self.qaa_up_proj = nn.ParameterDict()
+        self.qaa_up_proj_bias = nn.ParameterDict()
+        self.qaa_circuit: dict[str, Circuit] = {}
+        self.qaa_scaling: dict[str, float] = {}
+        self.update_layer(adapter_name, config, module_name)
+
+    @staticmethod
+    def check_module(config: QAAConfig, module: nn.Module, module_name: str) -> None:
+        """Raise ConfigError when the module is not linear or its input does not fit into `n_qubits`."""
+        d_in, _ = linear_features(module, module_name)
+        needed = qubits_for(d_in)
+        if config.n_qubits is not None and config.n_qubits < needed:
+            raise ConfigError(
+                f"`n_qubits` must be at least ceil(log2(d_in)) = {needed} for {module_name}, but is "
+                f"{config.n_qubits}.\nLeave it unset, or set n_qubits: {needed}."
+            )
+
+    def update_layer(self, adapter_name: str, config: QAAConfig, module_name: str) -> None:
+        """Make the parameters of an adapter."""
+        # Also here: "all-linear" is expanded only after the tuner has checked the targets.
+        self.check_module(config, self.get_base_layer(), module_name)
+        circuit = config.circuit(self.in_features)
+        self.qaa_circuit[adapter_name] = circuit
+        self.qaa_scaling[adapter_name] = float(config.scaling)
+        angles = torch.empty(circuit.angle_shape()).uniform_(-math.pi, math.pi)
+        self.qaa_angles[adapter_name] = nn.Parameter(angles)
+        up_proj = torch.zeros(self.out_features, circuit.n_observables)
+        bias = torch.zeros(self.out_features)
+        if not config.init_weights:
+            bound = 1 / math.sqrt(circuit.n_observables)
+            up_proj.uniform_(-bound, bound)
+            bias.uniform_(-bound, bound)
+        self.qaa_up_proj[adapter_name] = nn.Parameter(up_proj)
+        if config.up_proj_bias:
+            self.qaa_up_proj_bias[adapter_name] = nn.Parameter(bias)
+        self.place_adapter(adapter_name, config)
+
+    def branch(self, x: Tensor, adapter_name: str) -> Tensor:
+        """Compute scaling * (W_up z + b_up): x (..., d_in) -> (..., d_out)."""
+        z = expectation(x, self.qaa_angles[adapter_name], self.qaa_circuit[adapter_name])
+        up_proj = self.qaa_up_proj[adapter_name]
+        bias = self.qaa_up_proj_bias.get(adapter_name)
+        dtype = torch.promote_types(z.dtype, up_proj.dtype)
+        up = functional.linear(z.to(dtype), up_proj.to(dtype), None if bias is None else bias.to(dtype))
+        return up * self.qaa_scaling[adapter_name]
+
+    def get_delta_weight(self, adapter_name: str) -> NoReturn:
+        """Raise NotMergeableError: no weight matrix computes the branch."""
+        raise NotMergeableError(NOT_MERGEABLE)
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> NoReturn:
+        """Raise NotMergeableError: no weight matrix computes the branch."""
+        raise NotMergeableError(NOT_MERGEABLE)
+
+    def unmerge(self) -> NoReturn:
+        """Raise NotMergeableError: nothing was merged."""
+        raise NotMergeableError(NOT_MERGEABLE)
+
+
+NOT_MERGEABLE = (
+    "A QAA adapter must stay beside its base layer; it cannot be merged. Its expectation values z are "
+    "quadratic in the input x, divided by |x|^2, so no weight matrix W0 + dW computes W0 x + s (W_up z + "
+    "b_up). Keep the adapter: save_pretrained writes it alone, unload() gives the base model back. "
+    "If the weights have to be merged, train with SoRAConfig or peft's LoraConfig instead."
+)

@@ -1,0 +1,18 @@
+"""The tuner that puts QAA adapters into a model."""
+
+from typing import NoReturn
+
+from amplitune.adapters.qaa.layer import NOT_MERGEABLE, QAALinear
+from amplitune.adapters.tuner import LinearTuner
+from amplitune.errors import NotMergeableError
+
+
+class QAAModel(LinearTuner):
+    """A model whose target modules carry a QAA branch; made by `peft.get_peft_model` from a QAAConfig."""
+
+    prefix = "qaa_"
+    tuner_layer_cls = QAALinear
+
+    def _check_merge_allowed(self) -> NoReturn:
+        """Refuse to merge before the first layer is touched."""
+        raise NotMergeableError(NOT_MERGEABLE)

@@ -1,0 +1,1 @@
+"""SoRA: sparse low-rank adaptation of linear layers."""

@@ -1,0 +1,138 @@
+"""The configuration of a SoRA adapter."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
+
+from peft.utils import PeftType
+
+from amplitune.adapters.targeting import TargetingConfig
+from amplitune.errors import ConfigError, near_matches
+
+Threshold = Literal["lambda", "lr*lambda"]
+LambdaSchedule = Literal["constant", "linear", "log-linear"]
+
+
+@dataclass
+class SoRAConfig(TargetingConfig):
+    """A low-rank adapter with a gate on each rank that a proximal step drives to zero.
+
+        y = W0 x + (lora_alpha / r) B (g * (A dropout(x)))
+
+    `sparse_lambda` and the fields after it are what `create_sora_optimizer` trains the gates with; they have
+    no effect under another optimizer, where a SoRA adapter stays dense.
+
+    Raises:
+        ConfigError: a field has a value it cannot have, or fields contradict each other.
+
+    Source:
+        Ding et al., "Sparse Low-rank Adaptation of Pre-trained Language Models", EMNLP 2023, arXiv
+        2311.11696, equations 5 to 8; defaults of the reference code.
+
+    Example:
+        >>> SoRAConfig(r=16, target_modules=["q_proj", "v_proj"]).peft_type.value
+        'SORA'
+    """
+
+    r: int = field(
+        default=8, metadata={"help": "Rank before sparsification: the number of gates of a module."}
+    )
+    lora_alpha: float = field(
+        default=16, metadata={"help": "Scale of the branch, which is lora_alpha / r; pruning keeps it."}
+    )
+    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on the input of the branch."})
+    sparse_lambda: float = field(
+        default=3e-4, metadata={"help": "Threshold of the proximal step on the gates, at the first step."}
+    )
+    threshold: Threshold = field(
+        default="lambda",
+        metadata={
+            "help": "'lambda': the threshold is lambda, as in the reference code, whatever the learning "
+            "rate. 'lr*lambda': it is the learning rate times lambda, the proximal gradient step of the "
+            "paper."
+        },
+    )
+    lambda_schedule: LambdaSchedule = field(
+        default="constant",
+        metadata={
+            "help": "How lambda goes from `sparse_lambda` to `lambda_end`: constant, linear, log-linear."
+        },
+    )
+    lambda_num_steps: int | None = field(
+        default=None, metadata={"help": "Optimizer steps until lambda is `lambda_end`; it stays there after."}
+    )
+    lambda_end: float | None = field(
+        default=None, metadata={"help": "Lambda at the end of a linear or log-linear schedule."}
+    )
+
+    def __post_init__(self) -> None:
+        """Check the fields and set the peft type."""
+        super().__post_init__()
+        self.peft_type = PeftType("SORA")
+        if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
+            raise ConfigError(
+                f"`r` must be a positive integer, but is {self.r!r}. Give the rank, such as r: 8."
+            )
+        if not self.lora_alpha > 0:
+            raise ConfigError(
+                f"`lora_alpha` must be above 0, but is {self.lora_alpha!r}. The reference code uses "
+                "lora_alpha: 16."
+            )
+        if not 0 <= self.lora_dropout < 1:
+            raise ConfigError(
+                f"`lora_dropout` must be at least 0 and below 1, but is {self.lora_dropout!r}. "
+                "Give a probability, or leave it unset for none."
+            )
+        check_lambda_schedule(
+            self.sparse_lambda, self.threshold, self.lambda_schedule, self.lambda_num_steps, self.lambda_end
+        )
+
+
+def check_lambda_schedule(
+    sparse_lambda: float,
+    threshold: Any,
+    lambda_schedule: Any,
+    lambda_num_steps: int | None,
+    lambda_end: float | None,
+) -> None:
+    """Raise unless the five arguments describe a schedule; see the fields of SoRAConfig.
+
+    Raises:
+        ConfigError: a value is not allowed, or the schedule lacks its end or its length.
+    """
+    for name, value, kinds in (
+        ("threshold", threshold, get_args(Threshold)),
+        ("lambda_schedule", lambda_schedule, get_args(LambdaSchedule)),
+    ):
+        if value not in kinds:
+            raise ConfigError(
+                f"`{name}` must be one of {', '.join(map(repr, kinds))}, but is {value!r}. "
+                f"{near_matches(str(value), kinds)}"
+            )
+    if not sparse_lambda >= 0:
+        raise ConfigError(
+            f"`sparse_lambda` must be at least 0, but is {sparse_lambda!r}. The reference code uses 3e-4; 0 "
+            "keeps all gates."
+        )
+    if lambda_schedule == "constant":
+        for name, given in (("lambda_num_steps", lambda_num_steps), ("lambda_end", lambda_end)):
+            if given is not None:
+                raise ConfigError(
+                    f"`{name}` must be left unset with lambda_schedule: 'constant', but is {given!r}. "
+                    "Choose lambda_schedule: 'linear' or 'log-linear' to move lambda."
+                )
+        return
+    if lambda_num_steps is None or lambda_num_steps < 1:
+        raise ConfigError(
+            f"`lambda_num_steps` must be a positive integer with lambda_schedule: {lambda_schedule!r}, but "
+            f"is {lambda_num_steps!r}. Give the number of optimizer steps of the training run."
+        )
+    if lambda_end is None or not lambda_end >= 0:
+        raise ConfigError(
+            f"`lambda_end` must be at least 0 with lambda_schedule: {lambda_schedule!r}, but is "
+            f"{lambda_end!r}. Give the lambda of the last step."
+        )
+    if lambda_schedule == "log-linear" and not (sparse_lambda > 0 and lambda_end > 0):
+        raise ConfigError(
+            "`sparse_lambda` and `lambda_end` must be above 0 with lambda_schedule: 'log-linear', but are "
+            f"{sparse_lambda!r} and {lambda_end!r}. Start from a small value such as 1e-5, or use 'linear'."
+        )

@@ -1,0 +1,213 @@
+"""The proximal gate step of SoRA, run by the optimizer after each of its steps."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from amplitune.adapters.sora.config import SoRAConfig, check_lambda_schedule
+from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.errors import ConfigError
+
+
+def soft_threshold(gate: Tensor, threshold: float) -> Tensor:
+    """Shrink gates toward zero, the proximal map of the l1 norm.
+
+        sign(g) max(|g| - t, 0)
+
+    Args:
+        gate: gates (real, any shape).
+        threshold: t, at least 0.
+
+    Returns:
+        Shrunk gates, of the same shape; NaN stays NaN.
+
+    Source:
+        Ding et al., EMNLP 2023, arXiv 2311.11696, equations 7 and 8.
+
+    Example:
+        >>> soft_threshold(torch.tensor([-2.0, -0.5, 0.5, 2.0]), 1.0) + 0.0
+        tensor([-1.,  0.,  0.,  1.])
+    """
+    return gate.sign() * (gate.abs() - threshold).clamp(min=0)
+
+
+def scheduled_lambda(
+    step: int,
+    sparse_lambda: float,
+    lambda_schedule: str,
+    lambda_num_steps: int | None,
+    lambda_end: float | None,
+) -> float:
+    """Find lambda after a number of optimizer steps.
+
+        linear:      lambda + (lambda_end - lambda) p
+        log-linear:  lambda (lambda_end / lambda)^p        with p = min(step / lambda_num_steps, 1)
+
+    Args:
+        step: optimizer steps done before this one.
+        sparse_lambda: lambda at step 0.
+        lambda_schedule: "constant", "linear" or "log-linear".
+        lambda_num_steps: steps until the end value.
+        lambda_end: the end value, held afterwards.
+
+    Returns:
+        lambda of this step.
+
+    Example:
+        >>> [round(scheduled_lambda(step, 1e-4, "log-linear", 2, 1e-2), 6) for step in range(4)]
+        [0.0001, 0.001, 0.01, 0.01]
+    """
+    if lambda_schedule == "constant" or lambda_num_steps is None or lambda_end is None:
+        return sparse_lambda
+    progress = min(step / lambda_num_steps, 1.0)
+    if lambda_schedule == "linear":
+        return sparse_lambda + (lambda_end - sparse_lambda) * progress
+    return sparse_lambda * (lambda_end / sparse_lambda) ** progress
+
+
+@torch.no_grad()
+def proximal_step(optimizer: Optimizer, _args: Any = None, _kwargs: Any = None) -> None:
+    """Shrink the gates of an optimizer's SoRA groups; its signature is that of a step post hook.
+
+    A gate without a gradient is left alone, as by the optimizer itself.
+
+    Args:
+        optimizer: an optimizer whose gate groups carry "sora_step" and the fields of the schedule.
+    """
+    for group in optimizer.param_groups:
+        if "sora_step" not in group:
+            continue
+        threshold = scheduled_lambda(
+            group["sora_step"],
+            group["sparse_lambda"],
+            group["lambda_schedule"],
+            group["lambda_num_steps"],
+            group["lambda_end"],
+        )
+        if group["threshold"] == "lr*lambda":
+            threshold *= float(group["lr"])
+        for gate in group["params"]:
+            if gate.grad is not None:
+                gate.copy_(soft_threshold(gate, threshold))
+        group["sora_step"] += 1
+
+
+def create_sora_optimizer(
+    model: nn.Module,
+    optimizer_cls: type[Optimizer] = torch.optim.AdamW,
+    *,
+    lr: float,
+    sparse_lambda: float | None = None,
+    threshold: str | None = None,
+    lambda_schedule: str | None = None,
+    lambda_num_steps: int | None = None,
+    lambda_end: float | None = None,
+    **kwargs: Any,
+) -> Optimizer:
+    """Create an optimizer that sparsifies SoRA's gates, as `peft.optimizers.create_loraplus_optimizer` does
+    LoRA+.
+
+        after each optimizer step:  g <- sign(g) max(|g| - t, 0),  t = lambda or lr * lambda
+
+    The gates of each adapter form a group without weight decay; biases and normalisation weights (modules to
+    save) have none either. The proximal step hangs on the optimizer (`register_step_post_hook`): it runs
+    once per optimizer step, not per micro-batch, and not when a gradient scaler skips the step. The
+    schedule's position is kept in the group, so `state_dict` saves it and a resumed optimizer goes on; the
+    hook itself is not part of a state dict, so resume by creating the optimizer again and loading the state
+    into it.
+
+    Args:
+        model: a PeftModel with trainable SoRA adapters; what else is trainable is optimized too.
+        optimizer_cls: any torch optimizer class.
+        lr: learning rate of all groups.
+        sparse_lambda: lambda at the first step; this and the next four default to the adapter's config.
+        threshold: "lambda" or "lr*lambda".
+        lambda_schedule: "constant", "linear" or "log-linear".
+        lambda_num_steps: optimizer steps until `lambda_end`.
+        lambda_end: lambda at the end.
+        **kwargs: further arguments of `optimizer_cls`; `weight_decay` applies to matrices.
+
+    Returns:
+        An instance of `optimizer_cls`.
+
+    Raises:
+        ConfigError: the model has no trainable SoRA gates, or gates narrower than float32; or the schedule is
+            incomplete.
+
+    Source:
+        Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.3; github.com/TsinghuaC3I/SoRA.
+
+    Example:
+        >>> import peft
+        >>> from amplitune import SoRAConfig
+        >>> model = peft.get_peft_model(nn.Sequential(nn.Linear(4, 4)), SoRAConfig(target_modules=["0"]))
+        >>> optimizer = create_sora_optimizer(model, lr=1e-3, sparse_lambda=1e-3, weight_decay=0.01)
+        >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
+        [(2, 0.01), (1, 0.0)]
+    """
+    gates = _trainable_gates(model)
+    configs: Any = model.peft_config
+    overrides = {
+        "sparse_lambda": sparse_lambda,
+        "threshold": threshold,
+        "lambda_schedule": lambda_schedule,
+        "lambda_num_steps": lambda_num_steps,
+        "lambda_end": lambda_end,
+    }
+    gate_ids = {id(gate) for group in gates.values() for gate in group}
+    others = [p for p in model.parameters() if p.requires_grad and id(p) not in gate_ids]
+    groups: list[dict[str, Any]] = [
+        {"params": [p for p in others if p.ndim >= 2]},
+        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    for adapter_name, parameters in gates.items():
+        groups.append(
+            {
+                "params": parameters,
+                "weight_decay": 0.0,
+                "sora_step": 0,
+                **_schedule(configs[adapter_name], overrides),
+            }
+        )
+    optimizer = optimizer_cls([group for group in groups if group["params"]], lr=lr, **kwargs)  # type: ignore[call-arg]
+    optimizer.register_step_post_hook(proximal_step)
+    return optimizer
+
+
+def _trainable_gates(model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    layers = [module for module in model.modules() if isinstance(module, SoRALinear)]
+    gates: dict[str, list[nn.Parameter]] = {}
+    for layer in layers:
+        for adapter_name, gate in layer.sora_gate.items():
+            if gate.requires_grad:
+                gates.setdefault(adapter_name, []).append(gate)
+    if not gates:
+        remedy = (
+            "Load the adapter with is_trainable=True, or make it active with set_adapter."
+            if layers
+            else "Wrap the model with a SoRAConfig, or use an ordinary optimizer."
+        )
+        raise ConfigError(
+            f"`model` must have trainable SoRA gates, but {type(model).__name__} has "
+            f"{'only frozen ones' if layers else 'none'}. {remedy}"
+        )
+    for adapter_name, group in gates.items():
+        narrow = {gate.dtype for gate in group if torch.finfo(gate.dtype).bits < 32}
+        if narrow:
+            raise ConfigError(
+                f"The gates of adapter {adapter_name!r} must be float32 or wider, but are {narrow.pop()}: a "
+                "threshold of 3e-4 is rounded away there. Cast the base model before wrapping it, not the "
+                "wrapped model."
+            )
+    return gates
+
+
+def _schedule(config: SoRAConfig, overrides: dict[str, Any]) -> dict[str, Any]:
+    schedule = {name: getattr(config, name) if value is None else value for name, value in overrides.items()}
+    if overrides["lambda_schedule"] == "constant":
+        # The end and the length in the config belong to the schedule that was overridden.
+        schedule |= {"lambda_num_steps": overrides["lambda_num_steps"], "lambda_end": overrides["lambda_end"]}
+    check_lambda_schedule(**schedule)
+    return schedule

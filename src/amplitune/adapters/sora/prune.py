@@ -1,0 +1,148 @@
+"""The pruning of a SoRA adapter to a plain, smaller LoRA adapter."""
+
+from collections import Counter
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils.other import AuxiliaryTrainingWrapper
+from torch import Tensor, nn
+
+from amplitune.adapters.sora.config import SoRAConfig
+from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
+from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.errors import AmplituneError, ConfigError, near_matches
+
+_PREFIX = "base_model.model."
+
+
+def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
+    """Turn a SoRA adapter into the LoRA adapter of the ranks whose gates are not zero.
+
+        B' = (lora_alpha / r) B diag(g) restricted to g != 0,   A' = A restricted to g != 0,   scale 1
+
+    Logits equal the SoRA model's to float precision, modules to save included. A module keeps as many ranks
+    as it has gates (`rank_pattern`); a module without gates is no target any more. Any PEFT tool loads the
+    result, amplitune need not be installed.
+
+    As with `merge_and_unload`, the base model moves into the result and its other adapters are lost: go on
+    with the returned model, not with `model`.
+
+    Args:
+        model: a PeftModel with a SoRA adapter, not merged.
+        adapter_name: the adapter; the result has it under the same name, trainable.
+
+    Returns:
+        A LoRA PeftModel of the same task type.
+
+    Raises:
+        ConfigError: no such SoRA adapter, it is merged, or all of its gates are zero; `model` is unchanged.
+
+    Source:
+        Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.2.
+
+    Example:
+        >>> from amplitune import SoRAConfig
+        >>> net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        >>> sora = get_peft_model(net, SoRAConfig(r=3, target_modules=["0", "1"]))
+        >>> with torch.no_grad():
+        ...     _ = net[0].sora_gate["default"][1:].zero_(), net[1].sora_gate["default"].zero_()
+        >>> lora = prune_to_lora(sora)
+        >>> lora.peft_config["default"].r, sorted(lora.peft_config["default"].target_modules)
+        (1, ['0'])
+    """
+    if not isinstance(model, PeftModel):
+        raise ConfigError(
+            f"`model` must be a PeftModel with a SoRA adapter, but is {type(model).__name__}. "
+            "Make one with peft.get_peft_model(model, SoRAConfig(...))."
+        )
+    config = model.peft_config.get(adapter_name)
+    if not isinstance(config, SoRAConfig):
+        names = [name for name, other in model.peft_config.items() if isinstance(other, SoRAConfig)]
+        hint = near_matches(adapter_name, names) if names else "The model has no SoRA adapter at all."
+        raise ConfigError(f"`adapter_name` must be a SoRA adapter, but is {adapter_name!r}. {hint}")
+    layers = {name.removeprefix(_PREFIX): layer for name, layer in sora_layers(model, adapter_name)}
+    if any(layer.merged for layer in layers.values()):
+        raise ConfigError(
+            f"Adapter {adapter_name!r} must not be merged when it is pruned, but is. Call "
+            "model.unmerge_adapter() first."
+        )
+    kept = {name: layer for name, layer in layers.items() if bool(layer.sora_gate[adapter_name].ne(0).any())}
+    if not kept:
+        gates = gate_sparsity(model, adapter_name).gates
+        raise ConfigError(
+            f"At least one gate of adapter {adapter_name!r} must not be zero, but all {gates} are: nothing "
+            "is left to prune to, and LoRA has no rank 0. The base model alone (model.unload()) computes "
+            "the same; train again with a smaller sparse_lambda for a LoRA."
+        )
+    tensors: dict[str, Tensor] = {}
+    for name, layer in kept.items():
+        tensors |= _lora_tensors(f"{_PREFIX}{name}", layer, adapter_name)
+    ranks = {name: len(tensors[f"{_PREFIX}{name}.lora_A.weight"]) for name in kept}
+    tensors |= {
+        key: value.detach().clone()
+        for key, value in get_peft_model_state_dict(model, adapter_name=adapter_name).items()
+        if not _is_sora_key(key)
+    }
+    lora_config = _lora_config(config, model.get_base_model(), ranks)
+    training = model.training
+    base = _unload_untouched(model)
+    lora = get_peft_model(base, lora_config, adapter_name=adapter_name)
+    lora.train(training)
+    result: Any = set_peft_model_state_dict(lora, tensors, adapter_name=adapter_name)
+    if result.unexpected_keys:
+        raise AmplituneError(f"peft's LoRA did not take {result.unexpected_keys}. Please report this.")
+    return lora
+
+
+def _lora_tensors(prefix: str, layer: SoRALinear, adapter_name: str) -> dict[str, Tensor]:
+    with torch.no_grad():
+        gate = layer.sora_gate[adapter_name]
+        keep = gate != 0
+        b = layer.sora_B[adapter_name] * gate * layer.sora_scaling[adapter_name]
+        return {
+            f"{prefix}.lora_A.weight": layer.sora_A[adapter_name][keep].clone(),
+            f"{prefix}.lora_B.weight": b[:, keep].clone(),
+        }
+
+
+def _is_sora_key(key: str) -> bool:
+    return key.rsplit(".", 1)[-1] in SoRALinear.adapter_layer_names
+
+
+def _lora_config(config: SoRAConfig, base: nn.Module, ranks: dict[str, int]) -> LoraConfig:
+    """Describe the remaining ranks: the most common one is `r`, and lora_alpha = r everywhere (scale 1)."""
+    r = Counter(ranks.values()).most_common(1)[0][0]
+    # Anchored, because peft takes a key of the pattern for an ending too.
+    pattern = {f"^{name}".replace(".", r"\."): rank for name, rank in ranks.items() if rank != r}
+    return LoraConfig(
+        r=r,
+        lora_alpha=r,
+        rank_pattern=dict(pattern),
+        alpha_pattern=dict(pattern),
+        lora_dropout=config.lora_dropout,
+        target_modules=_target_modules(base, set(ranks)),
+        modules_to_save=config.modules_to_save,
+        task_type=config.task_type,
+        base_model_name_or_path=config.base_model_name_or_path,
+        revision=config.revision,
+    )
+
+
+def _target_modules(base: nn.Module, kept: set[str]) -> list[str]:
+    """Name the modules by their endings, as people write them, where these match exactly the modules kept."""
+    endings = {name.rsplit(".", 1)[-1] for name in kept}
+    names = [name.replace(".base_layer", "") for name, _ in base.named_modules()]
+    matched = {name for name in names if name.rsplit(".", 1)[-1] in endings}
+    return sorted(endings if matched == kept else kept)
+
+
+def _unload_untouched(model: PeftModel) -> nn.Module:
+    """Take the adapters out, with the modules to save as they were before training."""
+    for module in model.modules():
+        if isinstance(module, AuxiliaryTrainingWrapper):
+            module.set_adapter([])
+    tuner: Any = model.base_model
+    base: nn.Module = tuner.unload()
+    return base

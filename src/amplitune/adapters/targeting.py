@@ -1,0 +1,69 @@
+"""The configuration fields that say which modules of a model get an adapter."""
+
+from dataclasses import dataclass, field
+
+from peft import PeftConfig
+
+from amplitune.errors import ConfigError
+
+
+@dataclass
+class TargetingConfig(PeftConfig):
+    """Which modules get an adapter; the fields are those of every peft method for linear layers."""
+
+    target_modules: list[str] | set[str] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Modules that get an adapter: a list of names or of their endings, a regular expression "
+            "that matches the whole name, or 'all-linear'. Left unset, the modules that peft's LoRA targets "
+            "in that architecture (q_proj and v_proj in most)."
+        },
+    )
+    exclude_modules: list[str] | set[str] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Modules that get no adapter although they are targets: names, endings, or a regex."
+        },
+    )
+    layers_to_transform: list[int] | int | None = field(
+        default=None,
+        metadata={"help": "Indices of the layers that get adapters; needs `target_modules` as a list."},
+    )
+    layers_pattern: list[str] | str | None = field(
+        default=None,
+        metadata={
+            "help": "Name of the module list that the indices of `layers_to_transform` count, such as 'h'."
+        },
+    )
+    modules_to_save: list[str] | None = field(
+        default=None,
+        metadata={"help": "Modules trained in full and saved beside the adapter, such as a classifier head."},
+    )
+    init_weights: bool = field(
+        default=True,
+        metadata={
+            "help": "True: a fresh adapter leaves the model's output unchanged. False: random weights "
+            "throughout, for tests."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Turn lists into sets, as peft does, and check that the fields agree with each other."""
+        super().__post_init__()
+        if isinstance(self.target_modules, list):
+            self.target_modules = set(self.target_modules)
+        if isinstance(self.exclude_modules, list):
+            self.exclude_modules = set(self.exclude_modules)
+        for name in ("layers_to_transform", "layers_pattern"):
+            if isinstance(self.target_modules, str) and getattr(self, name) is not None:
+                raise ConfigError(
+                    f"`{name}` cannot be used when `target_modules` is a str, but is "
+                    f"{getattr(self, name)!r} with target_modules: {self.target_modules!r}. Give "
+                    "`target_modules` as a list of names, or put the layers into the regular expression."
+                )
+        if self.layers_pattern and self.layers_to_transform is None:
+            raise ConfigError(
+                "When `layers_pattern` is specified, `layers_to_transform` must also be specified, but is "
+                f"None. Give the indices of the layers in {self.layers_pattern!r}, or leave "
+                "`layers_pattern` unset."
+            )
