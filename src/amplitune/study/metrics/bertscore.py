@@ -1,0 +1,65 @@
+"""BERTScore of generated texts against one or more references each."""
+
+from collections.abc import Sequence
+
+from amplitune.errors import ConfigError, MissingExtraError
+
+
+def bertscore(
+    predictions: Sequence[str],
+    references: Sequence[Sequence[str]],
+    bertscore_model: str | None = None,
+    bertscore_num_layers: int | None = None,
+) -> dict[str, float]:
+    """BERTScore F1 with a given encoder, without baseline rescaling.
+
+    Of several references the best F1 counts; the score is the mean over examples. Scores of different
+    encoders or layers cannot be compared. An empty prediction scores 0.
+
+    Args:
+        predictions: one text an example.
+        references: one or more texts an example.
+        bertscore_model: hub id or folder of the encoder.
+        bertscore_num_layers: the layer whose output is compared; unset, bert-score's choice for known ids.
+
+    Returns:
+        `bertscore_f1` (-1 to 1, most texts above 0).
+
+    Raises:
+        MissingExtraError: bert-score is not installed.
+        ConfigError: no encoder is given.
+
+    Source:
+        Zhang et al., "BERTScore: Evaluating Text Generation with BERT", ICLR 2020.
+    """
+    if not bertscore_model:
+        raise ConfigError(
+            "`bertscore_model` must be the encoder of BERTScore, but is not set.\n"
+            "Set bertscore_model (a hub id or folder) and bertscore_num_layers, or take bertscore_f1 out of "
+            "metrics."
+        )
+    try:
+        import bert_score
+    except ImportError as error:
+        raise MissingExtraError(
+            "The metric bertscore_f1 needs the package bert-score, which is not installed.\n"
+            "Install it: pip install 'amplitune[bertscore]'"
+        ) from error
+    if bertscore_num_layers is None and bertscore_model not in bert_score.utils.model2layers:
+        raise ConfigError(
+            "`bertscore_num_layers` must be set for an encoder that bert-score does not know, but is unset "
+            f"for {bertscore_model!r}.\n"
+            "Set it to the encoder's number of layers or less."
+        )
+    spoken = [i for i, prediction in enumerate(predictions) if prediction.strip()]
+    if not spoken:
+        return {"bertscore_f1": 0.0}
+    _, _, scores = bert_score.score(
+        [predictions[i] for i in spoken],
+        [list(references[i]) for i in spoken],
+        model_type=bertscore_model,
+        num_layers=bertscore_num_layers,
+        rescale_with_baseline=False,
+        verbose=False,
+    )
+    return {"bertscore_f1": float(scores.double().sum()) / len(predictions)}
