@@ -5,8 +5,9 @@ from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.constants import constant
+from amplitune.quantum.precision import without_autocast
 from amplitune.quantum.readout import signs
-from amplitune.quantum.statevector import check_arguments, evolve, squared_magnitude, without_autocast
+from amplitune.quantum.statevector import check_arguments, evolve, squared_magnitude
 
 
 def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
@@ -16,7 +17,7 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
         psi = pad(x) / ||x||_2,   U = E R(theta_depth) ... E R(theta_1),   phi = E^-1 U pad(x)
 
     The state phi is not normalised, and the last entangler does not run: it permutes basis states, so it
-    permutes the signs s instead. z does not change when a row of `x` is multiplied by a number other than zero.
+    permutes the signs s instead. Scaling a row of `x` by a number other than zero leaves z as it is.
 
     Args:
         x: real, shape (..., features), any float dtype; features at most 2**n.

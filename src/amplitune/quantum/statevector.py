@@ -1,6 +1,5 @@
 """Exact statevector evolution of a batch of amplitude-encoded inputs."""
 
-from contextlib import AbstractContextManager, nullcontext
 from functools import reduce
 
 import torch
@@ -12,33 +11,7 @@ from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.constants import constant
 from amplitune.quantum.encoding import check_features, encode
 from amplitune.quantum.gates import kron
-
-
-def compute_dtype(x: Tensor, angles: Tensor) -> torch.dtype:
-    """Choose the dtype of amplitudes, rotations and results: float64 if an argument is, otherwise float32.
-
-    Args:
-        x: real input, any float dtype.
-        angles: real angles, any float dtype.
-
-    Returns:
-        torch.float64 or torch.float32.
-    """
-    return torch.float64 if torch.float64 in (x.dtype, angles.dtype) else torch.float32
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Switch autocast off, which would round states and readouts to half precision inside matrix products.
-
-    Args:
-        device: where the products run.
-
-    Returns:
-        A context manager.
-    """
-    if torch.amp.is_autocast_available(device.type):
-        return torch.autocast(device.type, enabled=False)
-    return nullcontext()
+from amplitune.quantum.precision import compute_dtype, without_autocast
 
 
 def check_arguments(x: Tensor, angles: Tensor, circuit: Circuit) -> None:
@@ -114,6 +87,8 @@ def rotation_factors(angles: Tensor, circuit: Circuit) -> tuple[Tensor, Tensor]:
             for matrix in matrices
         ]
     wires = list(reduce(lambda first, second: second @ first, matrices).unbind(dim=2))
+    # Measured forward and backward on one CPU core, 1024 tokens, n = 10, 11, 12, depth 1 and 2: the times of
+    # splits from n // 2 - 2 to n // 2 + 2 differ by no more than the noise. The even one has the least work.
     split = circuit.n_qubits // 2
     identity = torch.ones_like(wires[0][..., :1, :1])
     return kron([identity, *wires[:split]]), kron(wires[split:])

@@ -1,0 +1,67 @@
+"""The circuit: an immutable, hashable value with checked arguments."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from amplitune.errors import ConfigError
+from amplitune.quantum import Ansatz, Circuit, expectation, statevector
+
+
+def test_circuit_knows_its_sizes() -> None:
+    circuit = Circuit(n_qubits=5, ansatz=Ansatz("Rot", "linear", depth=4), readout="Z")
+    assert circuit.n_observables == 5
+    assert circuit.angle_shape() == (1, 4, 3, 5)
+    assert circuit.angle_shape(circuits=6) == (6, 4, 3, 5)
+    assert not circuit.is_real
+    assert Circuit(5).is_real
+
+
+def test_circuit_is_an_immutable_value() -> None:
+    assert len({Circuit(3), Circuit(3, Ansatz("RY", "ring", 1), "Z"), Circuit(4)}) == 2
+    with pytest.raises(AttributeError):
+        Circuit(3).n_qubits = 4  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"n_qubits": 0}, r"`n_qubits` must be an integer of at least 1, but is 0"),
+        ({"n_qubits": "3"}, r"`n_qubits` must be an integer of at least 1, but is '3'"),
+        ({"n_qubits": True}, r"`n_qubits` must be an integer of at least 1, but is True"),
+        ({"n_qubits": 3, "ansatz": "RY"}, r"`ansatz` must be an Ansatz, but is 'RY'"),
+        ({"n_qubits": 3, "readout": "z"}, r"`readout` must be one of 'Z', but is 'z'"),
+        ({"n_qubits": 3, "readout": None}, r"`readout` must be one of 'Z', but is None"),
+    ],
+)
+def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Circuit(**arguments)  # type: ignore[arg-type]
+
+
+ANGLES = torch.zeros(1, 2, 1, 3)
+
+
+@pytest.mark.parametrize("verb", [expectation, statevector])
+@pytest.mark.parametrize(
+    ("x", "angles", "message"),
+    [
+        (torch.zeros(2, 9), ANGLES, r"`n_qubits` must be at least ceil\(log2\(features\)\) = 4 .* but is 3"),
+        (torch.zeros(()), ANGLES, r"`x` must have the shape \(\.\.\., features\) .* the shape \(\)"),
+        (torch.zeros(2, 0), ANGLES, r"`x` must have the shape \(\.\.\., features\) .* the shape \(2, 0\)"),
+        (torch.zeros(8, dtype=torch.int64), ANGLES, r"`x` must be a real .* of dtype torch.int64"),
+        (torch.zeros(8, dtype=torch.complex64), ANGLES, r"`x` must be a real .* of dtype torch.complex64"),
+        ([1.0, 2.0], ANGLES, r"`x` must be a real .* a list"),
+        (torch.zeros(8), torch.zeros(2, 1, 3), r"`angles` must have .* \(circuits, 2, 1, 3\) .* \(2, 1, 3\)"),
+        (torch.zeros(8), torch.zeros(1, 1, 1, 3), r"`angles` must have .* has the shape \(1, 1, 1, 3\)"),
+        (torch.zeros(8), torch.zeros(1, 2, 3, 3), r"`angles` must have .* has the shape \(1, 2, 3, 3\)"),
+        (torch.zeros(8), torch.zeros(1, 2, 1, 4), r"`angles` must have .* has the shape \(1, 2, 1, 4\)"),
+        (torch.zeros(8), torch.zeros(0, 2, 1, 3), r"`angles` must have .* at least one circuit"),
+        (torch.zeros(8), ANGLES.long(), r"`angles` must be a real .* of dtype torch.int64"),
+        (torch.zeros(8), None, r"`angles` must be a real .* a NoneType"),
+        (torch.zeros(8), ANGLES.to("meta"), r"`angles` must be on the device of `x`, cpu, but are on meta"),
+    ],
+)
+def test_bad_inputs_of_the_verbs_are_named(verb: object, x: Tensor, angles: Tensor, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        verb(x, angles, Circuit(3, Ansatz("RY", "ring", depth=2)))  # type: ignore[operator]

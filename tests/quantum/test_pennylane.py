@@ -1,0 +1,90 @@
+"""The circuit engine equals PennyLane's default.qubit to 1e-12 in float64: values, states and gradients."""
+
+from collections.abc import Callable
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor
+
+from amplitune.quantum import Ansatz, Circuit, expectation, statevector
+from amplitune.quantum.ansatz import ENTANGLERS, ROTATIONS
+
+# Features for a number of qubits: powers of two, just above and just below one, and far fewer than would fit.
+FEATURES = {1: 2, 2: 3, 3: 7, 4: 11, 5: 32, 6: 33, 7: 7, 8: 129, 9: 300, 10: 768, 11: 1500}
+
+# n_qubits, features, rotation, entangler, depth: all rotations with all entanglers on every number of qubits.
+CASES = [
+    (n, features, rotation, entangler, 1 + (n + index) % 3)
+    for n, features in FEATURES.items()
+    for index, (rotation, entangler) in enumerate(product(ROTATIONS, ENTANGLERS))
+] + [
+    (1, 1, "RY", "ring", 1),
+    (10, 1024, "RY", "ring", 1),
+    (11, 1025, "RY", "ring", 1),
+    (11, 2048, "RY", "ring", 1),
+]
+
+
+def test_the_cases_cover_every_rotation_entangler_depth_and_number_of_qubits() -> None:
+    assert len(CASES) == 11 * 3 * 4 + 4
+    seen = {(rotation, entangler, depth) for _, _, rotation, entangler, depth in CASES}
+    assert seen == set(product(ROTATIONS, ENTANGLERS, (1, 2, 3)))
+    assert {n for n, *_ in CASES} == set(range(1, 12))
+
+
+def relative_error(found: Tensor, expected: Tensor) -> float:
+    """The largest difference, relative to the largest expected magnitude where that exceeds 1."""
+    assert found.shape == expected.shape
+    found, expected = found.detach(), expected.detach()
+    return float((found - expected).abs().max() / expected.abs().max().clamp_min(1))
+
+
+@pytest.mark.parametrize(("n", "features", "rotation", "entangler", "depth"), CASES)
+def test_values_states_and_gradients_equal_pennylane(
+    pennylane: Callable[[Tensor, Tensor, Circuit], tuple[Tensor, Tensor]],
+    n: int,
+    features: int,
+    rotation: str,
+    entangler: str,
+    depth: int,
+) -> None:
+    circuit = Circuit(n, Ansatz(rotation, entangler, depth))
+    generator = torch.Generator().manual_seed(n * 1000 + features)
+    # A slope over the features keeps the states asymmetric, so that a wrong order of wires or a sign shows.
+    x = torch.randn(2, features, generator=generator, dtype=torch.float64) + torch.linspace(0, 2, features)
+    x = (x / x.norm(dim=-1, keepdim=True) * torch.tensor([[0.5], [2.0]])).requires_grad_()
+    angles = torch.randn(
+        circuit.angle_shape(circuits=2), generator=generator, dtype=torch.float64
+    ).requires_grad_()
+
+    expected_values, expected_states = pennylane(x, angles, circuit)
+    values, states = expectation(x, angles, circuit), statevector(x, angles, circuit)
+
+    assert relative_error(values, expected_values) < 1e-12
+    assert relative_error(states, expected_states) < 1e-12
+    assert states.is_complex() != circuit.is_real
+    weights = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    expected = torch.autograd.grad((expected_values * weights).sum(), (x, angles))
+    found = torch.autograd.grad((values * weights).sum(), (x, angles))
+    for gradient, expected_gradient in zip(found, expected, strict=True):
+        assert relative_error(gradient, expected_gradient) < 1e-12
+
+
+@pytest.mark.parametrize("rotation", ROTATIONS)
+def test_gradients_through_the_state_equal_pennylane(
+    pennylane: Callable[[Tensor, Tensor, Circuit], tuple[Tensor, Tensor]], rotation: str
+) -> None:
+    circuit = Circuit(4, Ansatz(rotation, "ring", depth=2))
+    generator = torch.Generator().manual_seed(7)
+    x = torch.randn(3, 13, generator=generator, dtype=torch.float64, requires_grad=True)
+    angles = torch.randn(circuit.angle_shape(), generator=generator, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(3, 1, 16, generator=generator, dtype=torch.complex128)
+
+    _, expected_states = pennylane(x, angles, circuit)
+    states = statevector(x, angles, circuit)
+
+    expected = torch.autograd.grad((expected_states * weights).real.sum(), (x, angles))
+    found = torch.autograd.grad((states * weights).real.sum(), (x, angles))
+    for gradient, expected_gradient in zip(found, expected, strict=True):
+        assert relative_error(gradient, expected_gradient) < 1e-12
