@@ -86,6 +86,8 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         if not _is_sora_key(key)
     }
     lora_config = _lora_config(config, model.get_base_model(), ranks)
+    # peft would find out by itself, with a warning for each module.
+    lora_config.fan_in_fan_out = all(layer.is_transposed for layer in kept.values())
     training = model.training
     base = _unload_untouched(model)
     lora = get_peft_model(base, lora_config, adapter_name=adapter_name)

@@ -1,0 +1,72 @@
+"""QAA's configuration: the paper's preset, and what wrong values say."""
+
+from dataclasses import fields
+from typing import Any
+
+import pytest
+
+from amplitune import QAAConfig
+from amplitune.adapters.qaa.config import PAPER_CIRCUIT
+from amplitune.errors import ConfigError
+from amplitune.quantum import Ansatz, Circuit
+
+CHANGED: dict[str, Any] = {
+    "n_qubits": 12,
+    "rotation": "Rot",
+    "entangler": "linear",
+    "depth": 2,
+    "scaling": 0.5,
+    "up_proj_bias": False,
+}
+
+
+def test_the_defaults_are_the_papers_circuit() -> None:
+    config = QAAConfig()
+    assert {name: getattr(config, name) for name in PAPER_CIRCUIT} == PAPER_CIRCUIT
+    assert QAAConfig(preset="paper") == QAAConfig(preset="paper", rotation="RY", entangler="ring", depth=1)
+    assert config.circuit(2048) == Circuit(11, Ansatz("RY", "ring", 1), "Z")
+    assert config.circuit(2049).n_qubits == 12
+
+
+def test_every_circuit_field_is_part_of_the_preset() -> None:
+    own = set(QAAConfig.__annotations__) - {"preset"}
+    assert own == set(PAPER_CIRCUIT)
+    assert len(own) == 7
+    # There is one readout so far, so it has no other value to change to.
+    assert set(CHANGED) == own - {"readout"}
+
+
+@pytest.mark.parametrize("name", sorted(CHANGED))
+def test_the_preset_refuses_another_circuit(name: str) -> None:
+    QAAConfig(**{name: CHANGED[name]})
+    with pytest.raises(
+        ConfigError, match=rf"`{name}` must be .* with preset: 'paper', but is .*{CHANGED[name]}"
+    ):
+        QAAConfig(preset="paper", **{name: CHANGED[name]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("rotation", "Ry", "`rotation` must be .* but is 'Ry'"),
+        ("entangler", "rings", "`entangler` must be .* Did you mean 'ring'"),
+        ("readout", "X", "`readout` must be .* but is 'X'"),
+        ("depth", 0, "`depth` must be .* but is 0"),
+        ("n_qubits", 0, "`n_qubits` must be .* but is 0"),
+        ("n_qubits", "4", "`n_qubits` must be .* but is '4'"),
+        ("scaling", "big", "`scaling` must be a number, but is 'big'"),
+        ("preset", "papers", "`preset` must be 'paper' or None, but is 'papers'"),
+    ],
+)
+def test_a_wrong_value_is_an_error_before_there_is_a_model(name: str, value: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        QAAConfig(**{name: value})
+
+
+def test_every_field_says_what_it_is_for() -> None:
+    from amplitune import SoRAConfig
+
+    for config in (QAAConfig, SoRAConfig):
+        declared = fields(config)
+        assert len(declared) > 20
+        assert all(field.metadata["help"].strip() for field in declared)
