@@ -1,19 +1,19 @@
-"""Fixtures shared by all tests: offline settings, small thread counts and the real data beside the repository."""
+"""Fixtures shared by all tests: no network, and the real data beside the repository."""
 
-import os
+import runpy
 from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# The same guard that the child processes of some tests get.
+runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real models and datasets beside the repository; the test is skipped where it is absent."""
+    """The real models and datasets beside the repository; the test is skipped where they are absent."""
     if not SHARED.is_dir():
         pytest.skip(f"no real models and data: {SHARED} is absent")
     return SHARED

@@ -20,6 +20,10 @@ class NotMergeableError(AmplituneError, NotImplementedError):
     """An adapter has no equivalent weight matrix, so it cannot be merged into its base layer."""
 
 
+class TrainingError(AmplituneError, RuntimeError):
+    """Training cannot go on, such as with a loss that is not finite."""
+
+
 class MissingExtraError(AmplituneError, ImportError):
     """An optional dependency is not installed; the message gives the command that installs it."""
 

@@ -1,0 +1,50 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Each sets up what it needs in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
+
+.PHONY: demo test lint docs browser pretrain clean
+
+# The comparison on the bundled model and tasks, offline; the report is demo/report.html.
+demo: $(VENV)/installed
+	$(OFFLINE) $(BIN)/amplitune compare --demo -o demo
+
+# Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
+test: $(VENV)/developed browser lint
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist worksteal -q
+
+lint: $(VENV)/developed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(VENV)/developed
+	$(BIN)/mkdocs build --strict
+
+# Pretrain the bundled model again (see recipes/README.md).
+pretrain: $(VENV)/installed
+	$(BIN)/python recipes/pretrain.py
+
+# The report's tests need a Chromium; install Debian's where that is possible, otherwise they are skipped with that reason.
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 \
+	       && apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; } \
+	  || echo "No Chromium found and none could be installed: the browser tests will be skipped."
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/developed: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) -e '.[bertscore,quantum,dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,101 @@
+"""Scoring a model on a task's held-out examples, keeping every prediction."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from amplitune.study.config import RunSpec
+from amplitune.study.generation import generate
+from amplitune.study.metrics import Scores, score_labels, score_texts
+from amplitune.study.metrics.perplexity import perplexity
+from amplitune.study.tasks import Task
+
+
+def evaluate(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    rows: Sequence[dict[str, Any]],
+    spec: RunSpec,
+) -> tuple[Scores, list[dict[str, Any]], float | None]:
+    """Score a model on the test split.
+
+    Args:
+        model: the model, trained or not.
+        tokenizer: its tokenizer.
+        task: the examples.
+        rows: the test split, tokenised.
+        spec: the run: which metrics, how many tokens to generate, batch size.
+
+    Returns:
+        scores by name; one record of predictions.jsonl for each test example; tokens generated per second
+        (None for classification).
+    """
+    model.eval()
+    batch_size = spec.training.per_device_eval_batch_size
+    names = spec.task.metric_names(task.kind)
+    if task.kind == "classification":
+        return (*_classify(model, tokenizer, task, rows, names, batch_size), None)
+    prompts = [example.prompt for example in task.test]
+    generated = generate(
+        model, tokenizer, prompts, max_new_tokens=spec.task.max_new_tokens, batch_size=batch_size
+    )
+    references = [example.references for example in task.test]
+    scores = score_texts(
+        names,
+        generated.texts,
+        references,
+        bertscore_model=spec.bertscore_model,
+        bertscore_num_layers=spec.bertscore_num_layers,
+    )
+    if "perplexity" in names:
+        scores |= perplexity(model, list(rows), tokenizer.pad_token_id, batch_size)
+    predictions = [
+        {
+            "id": example.index,
+            "prompt": example.prompt,
+            "prediction": text,
+            "references": list(example.references),
+        }
+        for example, text in zip(task.test, generated.texts, strict=True)
+    ]
+    return scores, predictions, generated.tokens / generated.seconds
+
+
+def _classify(
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    task: Task,
+    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    batch_size: int,
+) -> tuple[Scores, list[dict[str, Any]]]:
+    """Predict the most probable class of each test text."""
+    assert task.labels is not None
+    tokenizer.padding_side = "right"
+    device = next(model.parameters()).device
+    probabilities: list[list[float]] = []
+    with torch.no_grad():
+        for start in range(0, len(rows), batch_size):
+            inputs = [
+                {key: row[key] for key in ("input_ids", "attention_mask")}
+                for row in rows[start : start + batch_size]
+            ]
+            batch = tokenizer.pad(inputs, return_tensors="pt").to(device)
+            probabilities += model(**batch).logits.float().softmax(-1).tolist()
+    predicted = [row.index(max(row)) for row in probabilities]
+    labels = [example.label for example in task.test if example.label is not None]
+    scores = score_labels(names, predicted, labels, len(task.labels))
+    predictions = [
+        {
+            "id": example.index,
+            "text": example.prompt,
+            "label": task.labels[label],
+            "prediction": task.labels[guess],
+            "scores": [round(probability, 6) for probability in row],
+        }
+        for example, label, guess, row in zip(task.test, labels, predicted, probabilities, strict=True)
+    ]
+    return scores, predictions

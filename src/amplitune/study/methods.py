@@ -1,0 +1,158 @@
+"""The fine-tuning methods of a comparison as data: what each trains and how it wraps a model."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import peft
+import torch
+from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
+from transformers import PreTrainedModel
+
+from amplitune.adapters.sora.config import SoRAConfig
+from amplitune.adapters.sora.proximal import create_sora_optimizer
+from amplitune.errors import ConfigError, near_matches
+
+TASK_TYPES = {"generation": "CAUSAL_LM", "classification": "SEQ_CLS"}
+"""peft's task type for each kind of task."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to fine-tune a model.
+
+    Args:
+        name: the name by which a study asks for it.
+        trains: "nothing" (the untouched model), "everything" (full fine-tuning) or "adapter".
+        peft_type: peft's name of the adapter, for "adapter".
+        learning_rate: default peak learning rate, used where the study sets none.
+        config: default settings of the adapter's config.
+        gradient_checkpointing: whether the method can be trained with it.
+    """
+
+    name: str
+    trains: str
+    peft_type: str | None = None
+    learning_rate: float = 1e-3
+    config: Mapping[str, Any] = field(default_factory=dict)
+    gradient_checkpointing: bool = True
+
+
+METHODS = {
+    method.name: method
+    for method in (
+        Method("base", "nothing"),
+        Method("full", "everything", learning_rate=2e-5),
+        Method("lora", "adapter", "LORA", learning_rate=2e-4, config={"r": 8, "lora_alpha": 16}),
+        # Past key values of a wrong length reach a recomputed layer (peft, transformers 5.23).
+        Method(
+            "prefix",
+            "adapter",
+            "PREFIX_TUNING",
+            learning_rate=1e-2,
+            config={"num_virtual_tokens": 20},
+            gradient_checkpointing=False,
+        ),
+        Method("sora", "adapter", "SORA", learning_rate=2e-4, config={"r": 8, "lora_alpha": 16}),
+        Method("qaa", "adapter", "QAA", learning_rate=2e-3),
+    )
+}
+"""The named methods. Any other peft method is found by its peft name in lower case."""
+
+
+def find_method(name: str) -> Method:
+    """The method of that name.
+
+    Args:
+        name: one of `METHODS` or, in lower case, any method that peft knows ("ia3", "vera", ...).
+
+    Raises:
+        ConfigError: the name is neither.
+
+    Example:
+        >>> find_method("ia3").peft_type
+        'IA3'
+    """
+    if name in METHODS:
+        return METHODS[name]
+    others = {str(kind.value).lower(): str(kind.value) for kind in PEFT_TYPE_TO_CONFIG_MAPPING}
+    if name in others:
+        return Method(name, "adapter", others[name])
+    raise ConfigError(
+        f"`method` must be one of {', '.join(METHODS)} or a peft method's name, but is {name!r}. "
+        + near_matches(name, {*METHODS, *others})
+    )
+
+
+def adapter_config(method: Method, kind: str, settings: Mapping[str, Any]) -> peft.PeftConfig:
+    """The method's peft config for a kind of task.
+
+    Args:
+        method: a method whose `trains` is "adapter".
+        kind: "generation" or "classification".
+        settings: keys of the config that the study sets.
+
+    Raises:
+        ConfigError: a key that the config does not have, or a value that it refuses.
+    """
+    config_class = PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method.peft_type)]
+    valid = {entry.name for entry in dataclasses.fields(config_class)}
+    for key in settings:
+        if key not in valid:
+            raise ConfigError(
+                f"`config.{key}` is not a setting of {config_class.__name__} (method {method.name}). "
+                + near_matches(key, valid)
+            )
+    try:
+        return config_class(**{**method.config, "task_type": TASK_TYPES[kind], **settings})
+    except (TypeError, ValueError) as error:
+        raise ConfigError(
+            f"`config` of method {method.name} is refused by {config_class.__name__}: {error}"
+        ) from error
+
+
+def apply_method(
+    model: PreTrainedModel, method: Method, kind: str, settings: Mapping[str, Any]
+) -> torch.nn.Module:
+    """Prepare a freshly loaded model for training by the method.
+
+    Args:
+        model: the pretrained model, on any device ("meta" too).
+        method: what to do with it.
+        kind: "generation" or "classification".
+        settings: the study's settings for the adapter's config.
+
+    Returns:
+        The model itself (`base`, `full`) or a `peft.PeftModel` around it, with `requires_grad` as trained.
+
+    Raises:
+        ConfigError: the settings do not fit the model, such as target modules that match nothing.
+    """
+    if method.trains != "adapter":
+        if settings:
+            raise ConfigError(
+                f"`config` must be empty for method {method.name}, but is {dict(settings)!r}. Remove it."
+            )
+        model.requires_grad_(method.trains == "everything")
+        return model
+    config = adapter_config(method, kind, settings)
+    try:
+        return peft.get_peft_model(model, config)
+    except ConfigError:
+        raise
+    except (ValueError, KeyError) as error:
+        raise ConfigError(
+            f"Method {method.name} does not fit {type(model).__name__}: {error} "
+            f"Set the method's `config` (its `target_modules`, say) to what this model has."
+        ) from error
+
+
+def create_optimizer(
+    model: torch.nn.Module, settings: peft.PeftConfig | None, learning_rate: float, weight_decay: float
+) -> torch.optim.Optimizer:
+    """AdamW over the trainable parameters; for SoRA, followed by the proximal step on the gates."""
+    if isinstance(settings, SoRAConfig):
+        return create_sora_optimizer(model, torch.optim.AdamW, lr=learning_rate, weight_decay=weight_decay)
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    return torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=weight_decay)

@@ -1,0 +1,98 @@
+"""What can be checked of a study before weights are loaded: its data, tokens and adapters' targets."""
+
+from collections.abc import Callable
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from amplitune.errors import ConfigError
+from amplitune.study.config import StudyConfig
+from amplitune.study.data import answers_cut, tokenize_classification, tokenize_generation, unknown_tokens
+from amplitune.study.methods import apply_method, find_method
+from amplitune.study.models import load_config, load_tokenizer, skeleton
+from amplitune.study.tasks import Task, TaskConfig, load_task
+
+
+def tokenize(
+    task: Task, config: TaskConfig, tokenizer: PreTrainedTokenizerBase
+) -> dict[str, list[dict[str, Any]]]:
+    """Tokenise the splits that training reads, and the test split with them.
+
+    Args:
+        task: the examples.
+        config: the task's configuration.
+        tokenizer: the model's.
+
+    Returns:
+        "train", "validation" and "test" as rows for the trainer.
+
+    Raises:
+        DataError: an answer is cut away entirely by truncation.
+    """
+    make: Callable[..., Any] = tokenize_generation if task.kind == "generation" else tokenize_classification
+    splits = {"train": task.train, "validation": task.validation, "test": task.test}
+    return {
+        split: make(examples, tokenizer, config.max_length, task=task.name, split=split)
+        for split, examples in splits.items()
+    }
+
+
+def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
+    """Check everything that needs no weights; afterwards each task's kind is known.
+
+    Args:
+        study: the study.
+        say: takes remarks for the user, one line each.
+
+    Returns:
+        The study with each task's `kind` written out.
+
+    Raises:
+        ConfigError: a file, column, model, target module or setting is not what it must be.
+    """
+    tasks = {config.name: load_task(config) for config in study.tasks}
+    resolved = study.model_copy(
+        update={"tasks": [config.resolved(tasks[config.name].kind) for config in study.tasks]}
+    )
+    first_runs = {(spec.task.name, spec.method.name): spec for spec in reversed(resolved.runs())}
+    for config in resolved.tasks:
+        task = tasks[config.name]
+        say(f"{task.name}: {task.format_note}")
+        specs = [first_runs[config.name, method.name] for method in study.methods]
+        tokenizer = load_tokenizer(specs[0])
+        rows = tokenize(task, config, tokenizer)
+        if task.kind == "generation":
+            _remark_on_tokens(rows, tokenizer, config, say)
+        _check_bertscore(study, config)
+        for spec in specs:
+            model = skeleton(spec, load_config(spec, tokenizer, task.labels))
+            apply_method(model, find_method(spec.method.method), task.kind, spec.method.config)
+    return resolved
+
+
+def _remark_on_tokens(
+    rows: dict[str, list[dict[str, Any]]],
+    tokenizer: PreTrainedTokenizerBase,
+    config: TaskConfig,
+    say: Callable[[str], object],
+) -> None:
+    for split, tokenized in rows.items():
+        if cut := answers_cut(tokenized, tokenizer):
+            say(
+                f"{config.name}: {cut} of {len(tokenized)} answers of the {split} split lose their end to "
+                f"max_length {config.max_length}."
+            )
+        if unknown := unknown_tokens(tokenized, tokenizer):
+            say(
+                f"{config.name}: {unknown} tokens of the {split} split are unknown to the vocabulary; "
+                "`substitutions` can replace what it lacks."
+            )
+
+
+def _check_bertscore(study: StudyConfig, config: TaskConfig) -> None:
+    assert config.kind is not None
+    if "bertscore_f1" in config.metric_names(config.kind) and study.bertscore_model is None:
+        raise ConfigError(
+            f"`bertscore_model` must be set where a task ({config.name}) asks for bertscore_f1, "
+            "but is unset. Name an encoder: a hub id or a folder."
+        )

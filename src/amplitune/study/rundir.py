@@ -1,0 +1,86 @@
+"""The folder of one run: written under a temporary name and renamed when it is complete."""
+
+import contextlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from amplitune.errors import ConfigError
+from amplitune.study.config import RunSpec, to_yaml
+
+PARTIAL = ".partial"
+"""Suffix of a run's folder while the run is going on; such a folder is never read as a result."""
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader sees the old content or the new, never a part."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}{PARTIAL}-{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def partial_folder(directory: Path, spec: RunSpec) -> Path:
+    """Where a run writes until it is complete."""
+    folder = directory / spec.folder
+    return folder.with_name(folder.name + PARTIAL)
+
+
+class RunDirectory:
+    """The files of one run (design: DIR/runs/<task>/<method>/seed-<n>/).
+
+    Args:
+        directory: the study's folder.
+        spec: the run.
+
+    Raises:
+        ConfigError: the run is there already; nothing is overwritten.
+    """
+
+    def __init__(self, directory: Path, spec: RunSpec) -> None:
+        self.final = directory / spec.folder
+        if self.final.exists():
+            raise ConfigError(
+                f"The run {self.final} must be new, but is there already. "
+                "Choose another output folder with -o, or move that folder away."
+            )
+        self.path = partial_folder(directory, spec)
+        if self.path.exists():
+            # What a killed run left: incomplete, and about to be made again from the same seed.
+            shutil.rmtree(self.path)
+        self.path.mkdir(parents=True)
+        self.write("run.resolved.yaml", to_yaml(spec))
+
+    def write(self, name: str, content: str | Mapping[str, Any]) -> None:
+        """Write one file: text as it is, a mapping as JSON."""
+        text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+        (self.path / name).write_text(text, encoding="utf-8")
+
+    def append(self, name: str, event: Mapping[str, Any]) -> None:
+        """Append one line of JSON and flush it, so that progress can be followed."""
+        with (self.path / name).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+
+    def progress(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """Say how far the run is, for whoever watches the folder."""
+        write_atomically(
+            self.path / "progress.json", json.dumps({"phase": phase, "done": done, "total": total})
+        )
+
+    def complete(self, status: Mapping[str, Any]) -> None:
+        """Write the status and give the folder its final name."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / "progress.json").unlink()
+        self.write("status.json", status)
+        self.path.rename(self.final)
+
+
+def read_progress(folder: Path) -> dict[str, Any]:
+    """What a run's folder last said of its progress; empty where it says nothing yet."""
+    try:
+        return dict(json.loads((folder / "progress.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}

@@ -1,0 +1,180 @@
+"""Training one model by one method, through trl's SFTTrainer or transformers' Trainer."""
+
+import math
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import peft
+import torch
+from datasets import Dataset
+from transformers import (
+    DataCollatorWithPadding,
+    PreTrainedTokenizerBase,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from amplitune.errors import TrainingError
+from amplitune.study.config import RunSpec
+from amplitune.study.methods import create_optimizer, find_method
+
+WARM_UP_STEPS = 3
+"""Steps left out of the step time: they pay for caches and allocations."""
+
+
+@dataclass
+class StepClock(TrainerCallback):  # type: ignore[misc, unused-ignore]
+    """Times optimizer steps without evaluation and reports what the trainer logs.
+
+    Args:
+        record: takes each event of metrics.jsonl.
+        progress: takes (steps done, steps in all).
+    """
+
+    record: Callable[[Mapping[str, Any]], None]
+    progress: Callable[[int, int], None]
+    step_seconds: list[float] = field(default_factory=list)
+    _began: float = 0.0
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock of a step."""
+        self._began = time.perf_counter()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Stop it."""
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self.step_seconds.append(time.perf_counter() - self._began)
+        self.progress(state.global_step, state.max_steps)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Turn the trainer's log into an event."""
+        logs = logs or {}
+        common = {
+            "step": state.global_step,
+            "tokens": int(state.num_input_tokens_seen),
+            "seconds": self.seconds,
+        }
+        if "eval_loss" in logs:
+            self.record({"event": "eval", **common, "eval_loss": logs["eval_loss"]})
+        elif "loss" in logs:
+            if not math.isfinite(logs["loss"]):
+                raise TrainingError(
+                    f"The training loss must be finite, but is {logs['loss']} at step {state.global_step}. "
+                    "Lower `learning_rate` or `max_grad_norm`."
+                )
+            loss: dict[str, Any] = {
+                key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs
+            }
+            self.record({"event": "train", **common, **loss})
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in optimizer steps so far."""
+        return sum(self.step_seconds)
+
+    @property
+    def median_step(self) -> float | None:
+        """Median seconds of a step after warm-up; None where there are too few steps."""
+        counted = self.step_seconds[WARM_UP_STEPS:]
+        return statistics.median(counted) if counted else None
+
+
+def train(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Mapping[str, list[dict[str, Any]]],
+    spec: RunSpec,
+    scratch: Path,
+    clock: StepClock,
+) -> Trainer:
+    """Train the model in place.
+
+    Args:
+        model: as `apply_method` left it.
+        tokenizer: the model's.
+        splits: "train" and "validation" as tokenised rows.
+        spec: the run.
+        scratch: a folder for the trainer's own files.
+        clock: times the steps and takes the losses.
+
+    Returns:
+        The trainer, after training.
+    """
+    trainer = build_trainer(model, tokenizer, splits, spec, scratch)
+    trainer.add_callback(clock)
+    trainer.train()
+    return trainer
+
+
+def build_trainer(
+    model: torch.nn.Module,
+    tokenizer: PreTrainedTokenizerBase,
+    splits: Mapping[str, list[dict[str, Any]]],
+    spec: RunSpec,
+    scratch: Path,
+) -> Trainer:
+    """The trainer of a run; the same data order for each method, decided by the seed alone."""
+    settings = spec.training
+    arguments: dict[str, Any] = {
+        "output_dir": str(scratch),
+        "max_steps": settings.max_steps,
+        "learning_rate": settings.learning_rate,
+        "per_device_train_batch_size": settings.per_device_train_batch_size,
+        "per_device_eval_batch_size": settings.per_device_eval_batch_size,
+        "gradient_accumulation_steps": settings.gradient_accumulation_steps,
+        "lr_scheduler_type": settings.lr_scheduler_type,
+        "warmup_steps": settings.warmup_steps,
+        "weight_decay": settings.weight_decay,
+        "max_grad_norm": settings.max_grad_norm,
+        "logging_steps": settings.logging_steps,
+        "eval_strategy": "steps",
+        "eval_steps": settings.eval_steps or max(1, settings.max_steps // 10),
+        "save_strategy": "no",
+        "report_to": "none",
+        # A NaN must be seen, not replaced by the mean of the finite losses around it.
+        "logging_nan_inf_filter": False,
+        "seed": spec.seed,
+        "data_seed": spec.seed,
+        "bf16": settings.bf16,
+        "gradient_checkpointing": settings.gradient_checkpointing
+        and find_method(spec.method.method).gradient_checkpointing,
+        "include_num_input_tokens_seen": "non_padding",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
+    adapter = model.peft_config[model.active_adapter] if isinstance(model, peft.PeftModel) else None
+    optimizer = create_optimizer(model, adapter, settings.learning_rate or 0.0, settings.weight_decay)
+    common: dict[str, Any] = {
+        "model": model,
+        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(splits["train"]),
+        "eval_dataset": Dataset.from_list(splits["validation"]),
+        "optimizers": (optimizer, None),
+    }
+    tokenizer.padding_side = "right"
+    if spec.task.kind == "generation":
+        # The rows are tokenised and masked already, so nothing is left for trl to truncate.
+        return SFTTrainer(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
+    return Trainer(
+        args=TrainingArguments(**arguments), data_collator=DataCollatorWithPadding(tokenizer), **common
+    )
