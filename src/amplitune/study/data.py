@@ -58,7 +58,7 @@ def tokenize_prompts(prompts: Sequence[str], tokenizer: "PreTrainedTokenizerBase
     if not prompts:
         return []
     eos = tokenizer.eos_token_id
-    rows = tokenizer([prompt.rstrip(" ") for prompt in prompts])["input_ids"]
+    rows = tokenizer([prompt.rstrip(" ") for prompt in prompts], verbose=False)["input_ids"]
     return [list(ids[:-1]) if ids and ids[-1] == eos else list(ids) for ids in rows]
 
 
@@ -183,7 +183,7 @@ def _tokenize_answers(examples: Sequence[Example], tokenizer: "PreTrainedTokeniz
         f" {example.completion}" if example.prompt.endswith(" ") and not marks_start else example.completion
         for example in examples
     ]
-    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
+    return [list(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
 
 
 def _marks_start_of_text(tokenizer: "PreTrainedTokenizerBase") -> bool:

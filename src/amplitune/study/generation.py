@@ -18,18 +18,13 @@ class Generation:
 
     Args:
         texts: one a prompt, without special tokens and surrounding space; may be empty.
-        tokens: how many tokens were generated for each, EOS included.
+        tokens: how many tokens were generated altogether, each EOS included.
         seconds: wall-clock time of all batches.
     """
 
     texts: list[str]
-    tokens: list[int]
+    tokens: int
     seconds: float
-
-    @property
-    def tokens_per_second(self) -> float | None:
-        """Generated tokens by the second; None where nothing was generated."""
-        return sum(self.tokens) / self.seconds if sum(self.tokens) and self.seconds > 0 else None
 
 
 def generate(
@@ -55,7 +50,7 @@ def generate(
         task: the task's name, for the message.
 
     Returns:
-        Texts, token counts and time.
+        Texts, the number of tokens, and the time they took.
 
     Raises:
         DataError: a prompt is empty, or does not fit into the model's context together with `max_new_tokens`.
@@ -88,7 +83,7 @@ def generate(
     finally:
         model.train(was_training)
     texts = [str(tokenizer.decode(ids, skip_special_tokens=True)).strip() for ids in generated]
-    return Generation(texts, [len(ids) for ids in generated], seconds)
+    return Generation(texts, sum(len(ids) for ids in generated), seconds)
 
 
 def context_length(model: Any) -> int | None:
@@ -161,7 +156,6 @@ def _greedy(model: Any, tokenizer: "PreTrainedTokenizerBase", max_new_tokens: in
         num_beams=1,
         repetition_penalty=1.0,
         no_repeat_ngram_size=0,
-        min_length=0,
         min_new_tokens=0,
         temperature=1.0,
         top_k=50,

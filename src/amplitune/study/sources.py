@@ -177,8 +177,8 @@ def read_hub(name: str, config_name: str | None, splits: Mapping[str, str | None
     label = name if config_name is None else f"{name}/{config_name}"
     try:
         loaded = datasets.load_dataset(name, config_name)
-    except (OSError, ValueError, RuntimeError) as error:
-        # datasets' own errors and huggingface_hub's network errors are all of these three kinds.
+    except Exception as error:
+        # datasets, huggingface_hub and the HTTP client below them raise kinds that share no base.
         raise DataError(
             f"`dataset_name` must be a dataset that can be loaded, but {label!r} cannot: "
             f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}\n"

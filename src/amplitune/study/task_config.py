@@ -18,27 +18,36 @@ class TaskConfig(StrictModel):
     """What to fine-tune for: the data, how a row becomes a prompt, and how answers are scored."""
 
     name: str = Field(description="what tables and folders call the task")
-    kind: TaskKind | None = Field(None, description="generation or classification; unset, as the format says")
-    model_name_or_path: str | None = Field(None, description="the task's own model; unset, the study's")
-
-    dataset_name: str | None = Field(None, description='hub id, or "zoo:" and a bundled task')
-    dataset_config_name: str | None = Field(
-        None, description="configuration of the hub dataset, such as cola of glue"
+    kind: TaskKind | None = Field(
+        default=None, description="generation or classification; unset, as the format says"
     )
-    train_split: str = Field("train", description="split of the hub dataset to train on")
+    model_name_or_path: str | None = Field(
+        default=None, description="the task's own model; unset, the study's"
+    )
+
+    dataset_name: str | None = Field(default=None, description='hub id, or "zoo:" and a bundled task')
+    dataset_config_name: str | None = Field(
+        default=None, description="configuration of the hub dataset, such as cola of glue"
+    )
+    train_split: str = Field(default="train", description="split of the hub dataset to train on")
     validation_split: str | None = Field(
-        None,
+        default=None,
         description="validated on; unset, the split 'validation' or else a tenth of the training prompts",
     )
-    test_split: str = Field("test", description="split that is held out; it must have answers or labels")
-    train_file: str | None = Field(None, description="json, jsonl, csv, tsv or parquet file to train on")
-    validation_file: str | None = Field(
-        None, description="file that is validated on; unset, a tenth of the training prompts by data_seed"
+    test_split: str = Field(
+        default="test", description="split that is held out; it must have answers or labels"
     )
-    test_file: str | None = Field(None, description="file that is held out")
+    train_file: str | None = Field(
+        default=None, description="json, jsonl, csv, tsv or parquet file to train on"
+    )
+    validation_file: str | None = Field(
+        default=None,
+        description="file that is validated on; unset, a tenth of the training prompts by data_seed",
+    )
+    test_file: str | None = Field(default=None, description="file that is held out")
 
     format: FormatName = Field(
-        "auto", description="alpaca, prompt-completion or text-label; auto goes by the columns"
+        default="auto", description="alpaca, prompt-completion or text-label; auto goes by the columns"
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
@@ -46,34 +55,38 @@ class TaskConfig(StrictModel):
         "prompt, completion; references (a list of answers); text, label",
     )
     labels: list[str] | None = Field(
-        None,
+        default=None,
         description="class names in order, integer labels counting from 0; unset, the training labels sorted",
     )
     prompt_template: str | None = Field(
-        None,
+        default=None,
         description="roles in braces; a line with only an empty {input} is left out; unset, the format's own",
     )
-    separator: str = Field("\n", description="text between prompt and answer")
+    separator: str = Field(default="\n", description="text between prompt and answer")
     substitutions: dict[str, str] = Field(
         default_factory=dict,
         description="replacements in the finished prompt, in order, for what a tokenizer lacks",
     )
-    max_train_examples: int | None = Field(None, ge=1, description="training examples, drawn by data_seed")
-    max_validation_examples: int | None = Field(
-        None, ge=1, description="validation examples, drawn by data_seed"
+    max_train_examples: int | None = Field(
+        default=None, ge=1, description="training examples, drawn by data_seed"
     )
-    max_test_examples: int | None = Field(None, ge=1, description="test examples, drawn by data_seed")
-    data_seed: int = Field(0, description="seed of every draw of examples, the same for all runs")
+    max_validation_examples: int | None = Field(
+        default=None, ge=1, description="validation examples, drawn by data_seed"
+    )
+    max_test_examples: int | None = Field(default=None, ge=1, description="test examples, drawn by data_seed")
+    data_seed: int = Field(default=0, description="seed of every draw of examples, the same for all runs")
 
     max_length: int = Field(
-        512, ge=2, description="tokens of prompt and answer; what is longer loses the answer's end"
+        default=512, ge=2, description="tokens of prompt and answer; what is longer loses the answer's end"
     )
-    max_new_tokens: int = Field(128, ge=1, description="tokens that are generated at most for a test prompt")
+    max_new_tokens: int = Field(
+        default=128, ge=1, description="tokens that are generated at most for a test prompt"
+    )
     metrics: list[str] | None = Field(
-        None, description="test metrics; unset, all of the task's kind that need no extra"
+        default=None, description="test metrics; unset, all of the task's kind that need no extra"
     )
     primary_metric: str | None = Field(
-        None,
+        default=None,
         description="metric that ranks methods; unset, rougeL for generation, accuracy for classification",
     )
 

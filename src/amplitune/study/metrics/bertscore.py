@@ -51,15 +51,24 @@ def bertscore(
             f"for {bertscore_model!r}.\n"
             "Set it to the encoder's number of layers or less."
         )
-    spoken = [i for i, prediction in enumerate(predictions) if prediction.strip()]
+    # bert-score cannot encode an empty text with transformers 5.
+    several = [[text for text in texts if text.strip()] for texts in references]
+    spoken = [i for i, prediction in enumerate(predictions) if prediction.strip() and several[i]]
     if not spoken:
         return {"bertscore_f1": 0.0}
-    _, _, scores = bert_score.score(
-        [predictions[i] for i in spoken],
-        [list(references[i]) for i in spoken],
-        model_type=bertscore_model,
-        num_layers=bertscore_num_layers,
-        rescale_with_baseline=False,
-        verbose=False,
-    )
+    try:
+        _, _, scores = bert_score.score(
+            [predictions[i] for i in spoken],
+            [several[i] for i in spoken],
+            model_type=bertscore_model,
+            num_layers=bertscore_num_layers,
+            rescale_with_baseline=False,
+            verbose=False,
+        )
+    except (OSError, AssertionError) as error:
+        raise ConfigError(
+            "`bertscore_model` must be an encoder with `bertscore_num_layers` layers or more, but "
+            f"{bertscore_model!r} with {bertscore_num_layers} cannot be used: {error}\n"
+            "Correct them, or take bertscore_f1 out of metrics."
+        ) from error
     return {"bertscore_f1": float(scores.double().sum()) / len(predictions)}

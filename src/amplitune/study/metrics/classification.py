@@ -69,4 +69,7 @@ def mcc(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict
     """
     from sklearn.metrics import matthews_corrcoef
 
+    if len({*labels, *predictions}) < 2:
+        # scikit-learn also says 0, after a warning.
+        return {"mcc": 0.0}
     return {"mcc": float(matthews_corrcoef(labels, predictions))}
