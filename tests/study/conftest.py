@@ -1,8 +1,15 @@
-"""Small tokenizers of the kinds that models have, built in memory."""
+"""Small tokenizers of the kinds that models have, built in memory, and tasks written to files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from amplitune.study.tasks import TaskConfig
 
 CORPUS = [
     "The answer is yes and the question is no.",
@@ -45,3 +52,18 @@ def llama_like() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
     )
+
+
+@pytest.fixture
+def write_task(tmp_path: Path) -> Callable[..., TaskConfig]:
+    """Write training and test rows to files, and configure the task "t" on them."""
+
+    def write(train: list[dict[str, Any]], test: list[dict[str, Any]], **settings: Any) -> TaskConfig:
+        files = {}
+        for split, rows in (("train", train), ("test", test)):
+            file = tmp_path / f"{split}.jsonl"
+            file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+            files[f"{split}_file"] = str(file)
+        return TaskConfig.parse({"name": "t", **files, **settings})
+
+    return write
