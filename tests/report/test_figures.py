@@ -1,5 +1,6 @@
 """Figures as inline SVG: what is drawn, and that several can stand on one page."""
 
+import dataclasses
 import re
 from importlib import resources
 from itertools import pairwise
@@ -132,3 +133,13 @@ def test_names_do_not_overlap_and_stay_inside(wanted: list[float]) -> None:
     assert all(above - below >= 17 - 1e-9 for below, above in pairwise(heights))
     assert min(heights) >= -1e-9
     assert max(heights) <= 250 + 1e-9
+
+
+def test_tick_labels_keep_the_digits_that_tell_them_apart(results: Results) -> None:
+    table = results.table.copy()
+    column = task_tables(results)[0].columns[0].key
+    table[column] = 0.0780 + 0.0002 * np.arange(len(table))
+    drawing = quality(task_tables(dataclasses.replace(results, table=table))[0])
+    labels = re.findall(r">(0\.0\d+)<", drawing.svg)
+    assert len(labels) >= 3
+    assert len(set(labels)) == len(labels)

@@ -70,8 +70,13 @@ def inline_svg(figure: Figure, identifier: str, title: str) -> str:
     # matplotlib names its font in one property or in two, by version; the page's own is to be drawn.
     svg = re.sub(r"font: (?:[a-z]+ )*([\d.]+)px [^;\"]+", r"font-size: \1px", svg)
     svg = re.sub(r"font-family: [^;\"]+;? ?", "", svg)
-    svg = re.sub(r"\d+\.\d{3,}", lambda number: f"{float(number[0]):.2f}", svg)
+    # Coordinates only, which stand in tags: a rounded tick label would be a false number.
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"\d+\.\d{3,}", _hundredths, tag[0]), svg)
     for name, colour in SENTINELS.items():
         svg = svg.replace(colour, f"var(--{name})")
     head = f'<svg class="figure" viewBox="{view[1]}" role="img" aria-labelledby="{identifier}-title">'
     return f'{head}<title id="{identifier}-title">{escape(title)}</title>{svg}'
+
+
+def _hundredths(number: re.Match[str]) -> str:
+    return f"{float(number[0]):.2f}"
