@@ -163,6 +163,19 @@ def test_missing_and_unexpected_keys_are_errors(
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items()), "half loaded"
 
 
+@pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
+def test_a_file_in_half_precision_is_loaded_in_float32_and_stays_frozen(
+    method: str, llama: Architecture, wrap: Wrap, tmp_path: Path, low_cpu_mem_usage: bool
+) -> None:
+    wrap(method, llama).save_pretrained(str(tmp_path))
+    tensors = {key: value.to(torch.bfloat16) for key, value in load_file(tmp_path / FILE).items()}
+    save_file(tensors, tmp_path / FILE, metadata={"format": "pt"})
+    loaded = PeftModel.from_pretrained(llama.model(), str(tmp_path), low_cpu_mem_usage=low_cpu_mem_usage)
+    own = [p for name, p in loaded.named_parameters() if f".{method}_" in name]
+    assert len(own) == 12
+    assert {(p.dtype, p.requires_grad) for p in own} == {(torch.float32, False)}
+
+
 def test_a_missing_module_to_save_is_an_error(
     method: str, bert: Architecture, wrap: Wrap, tmp_path: Path
 ) -> None:

@@ -75,8 +75,6 @@ class LinearTuner(BaseTuner):
             return
         quantization_kwargs = get_quantization_kwargs(self)
         layer = self.tuner_layer_cls(target, adapter_name, peft_config, current_key, **quantization_kwargs)
-        if adapter_name not in self.active_adapters:
-            layer.requires_grad_(False)
         self._replace_module(parent, target_name, layer, target)
 
     @contextmanager

@@ -103,6 +103,15 @@ def test_merging_raises_with_the_reason_and_changes_nothing(
     assert torch.equal(model(tokens).logits, before)
 
 
+def test_a_refused_merge_unloads_nothing(llama: Architecture, wrap: Wrap) -> None:
+    # The embeddings come before the first adapter, so peft would have unloaded them by then.
+    model: Any = wrap("qaa", llama, modules_to_save=["embed_tokens"])
+    before = list(model.state_dict())
+    with pytest.raises(NotMergeableError):
+        model.merge_and_unload()
+    assert list(model.state_dict()) == before
+
+
 def test_a_row_of_zeros_and_a_row_of_nan_stay_by_themselves(llama: Architecture, wrap: Wrap) -> None:
     layer = next(module for module in wrap("qaa", llama).modules() if isinstance(module, QAALinear))
     x = torch.randn(4, 24)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.utils import ModulesToSaveWrapper
 from tests.adapters.conftest import ARCHITECTURES, Architecture, MakeConfig, Wrap
 from tests.adapters.test_lifecycle import logits
-from torch import Tensor
+from torch import Tensor, nn
 
 from amplitune import SoRAConfig, gate_sparsity, prune_to_lora
 from amplitune.adapters.sora.layer import SoRALinear
@@ -21,7 +22,7 @@ from amplitune.errors import ConfigError
 Ranks = list[int]
 
 
-def keep_ranks(model: torch.nn.Module, ranks: Ranks, adapter_name: str = "default") -> None:
+def keep_ranks(model: nn.Module, ranks: Ranks, adapter_name: str = "default") -> None:
     """Zero all but some gates of each layer, never just the last ones."""
     layers = [module for module in model.modules() if isinstance(module, SoRALinear)]
     for layer, rank in zip(layers, ranks, strict=True):
@@ -34,6 +35,11 @@ def keep_ranks(model: torch.nn.Module, ranks: Ranks, adapter_name: str = "defaul
 def sparse(wrap: Wrap, architecture: Architecture, ranks: Ranks, **fields: Any) -> Any:
     model = wrap("sora", architecture, r=4, lora_alpha=11, **fields)
     keep_ranks(model, ranks)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, ModulesToSaveWrapper):
+                for parameter in module.modules_to_save.parameters():
+                    parameter.add_(torch.randn_like(parameter))
     return model
 
 
@@ -83,6 +89,18 @@ def test_targets_are_short_when_all_modules_of_a_name_stay(llama: Architecture, 
     config: Any = lora.peft_config["default"]
     assert config.target_modules == {"q_proj"}
     assert (config.r, config.lora_alpha, config.rank_pattern, config.alpha_pattern) == (2, 2, {}, {})
+
+
+def test_a_module_whose_name_is_another_ones_ending_keeps_its_own_rank() -> None:
+    net = nn.ModuleDict({"fc": nn.Linear(4, 4), "block": nn.ModuleDict({"fc": nn.Linear(4, 4)})})
+    model = get_peft_model(net, SoRAConfig(r=4, target_modules=["fc"], init_weights=False))
+    keep_ranks(model, [1, 3])
+    x = torch.randn(5, 4)
+    wrapped: Any = net
+    expected = wrapped["fc"](x), wrapped["block"]["fc"](x)
+    config: Any = prune_to_lora(model).peft_config["default"]
+    assert {config.r, *config.rank_pattern.values()} == {1, 3}
+    torch.testing.assert_close((wrapped["fc"](x), wrapped["block"]["fc"](x)), expected)
 
 
 def test_dropout_task_and_base_are_kept(bert: Architecture, wrap: Wrap) -> None:
