@@ -30,14 +30,17 @@ def ensure_pad_token(tokenizer: "PreTrainedTokenizerBase") -> int:
         The id of the padding token.
 
     Raises:
-        ConfigError: the tokenizer has no EOS token.
+        ConfigError: the tokenizer has neither a padding token nor an EOS token.
     """
-    eos = _eos(tokenizer)
+    # An encoder's tokenizer may have no EOS; it needs none for classification.
+    eos = tokenizer.eos_token_id
     if tokenizer.pad_token_id is not None and tokenizer.pad_token_id != eos:
         return int(tokenizer.pad_token_id)
     vocabulary = tokenizer.get_vocab()
     candidates = [*PAD_NAMES, tokenizer.unk_token, *tokenizer.all_special_tokens, tokenizer.eos_token]
     spare = [name for name in candidates if name in vocabulary and vocabulary[name] != eos]
+    if not spare:
+        _eos(tokenizer)
     tokenizer.pad_token = spare[0] if spare else tokenizer.eos_token
     return int(tokenizer.pad_token_id)
 
