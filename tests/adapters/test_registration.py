@@ -34,6 +34,9 @@ def test_the_member_is_like_one_of_pefts_own(name: str) -> None:
     assert member.name == member.value == name
     assert member == name
     assert repr(member) == repr(native).replace("LORA", name)
+    assert vars(member).keys() == vars(native).keys(), (
+        "an enumeration's members have gained or lost attributes"
+    )
     assert PeftType[name] is member
     assert getattr(PeftType, name) is member
     assert list(PeftType).count(member) == 1

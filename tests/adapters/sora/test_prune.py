@@ -92,7 +92,7 @@ def test_targets_are_short_when_all_modules_of_a_name_stay(llama: Architecture, 
 
 
 def test_a_module_whose_name_is_another_ones_ending_keeps_its_own_rank() -> None:
-    net = nn.ModuleDict({"fc": nn.Linear(4, 4), "block": nn.ModuleDict({"fc": nn.Linear(4, 4)})})
+    net = nn.ModuleDict({"block": nn.ModuleDict({"fc": nn.Linear(4, 4)}), "fc": nn.Linear(4, 4)})
     model = get_peft_model(net, SoRAConfig(r=4, target_modules=["fc"], init_weights=False))
     keep_ranks(model, [1, 3])
     x = torch.randn(5, 4)
