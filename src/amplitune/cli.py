@@ -11,13 +11,12 @@ from rich.console import Console
 
 import amplitune
 from amplitune.errors import AmplituneError, ConfigError
-from amplitune.report import build_report, terminal_table
-from amplitune.study.config import RunSpec, StudyConfig, load_study
-from amplitune.study.execute import execute
-from amplitune.study.preflight import check
-from amplitune.study.progress import Progress
+from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.results import Results, load_results, write_results
-from amplitune.study.run import run
+from amplitune.study.study_file import load_study
+from amplitune.study.supervision import end_with_parent
+
+# Each command imports what it alone needs: a run of a study, a process of its own, waits for no matplotlib.
 
 DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 
@@ -56,6 +55,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a study, then write its table and report."""
+    from amplitune.study.execute import execute
+    from amplitune.study.preflight import check
+    from amplitune.study.progress import Progress
+
     words = list(arguments or [])
     if demo:
         path = DEMO
@@ -89,12 +92,17 @@ def train(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="the seed; the study's first if left out")] = None,
     output: Output = None,
+    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Run one run of a study in this process."""
+    if supervised:
+        end_with_parent()
+    from amplitune.study.run import run
+
     study = load_study(study_file, overrides or ())
     spec = _find_run(study, task, method, seed)
     directory = output or Path("results") / study_file.stem
-    status = run(spec, directory, study_file)
+    status = run(spec, directory, study_file, overrides or ())
     if status["status"] != "done":
         raise typer.Exit(FAILED)
 
@@ -110,10 +118,13 @@ def report(
 
 def _finish(results: Results, directory: Path, console: Console, as_json: bool) -> None:
     """Write results.parquet and report.html, and show the table."""
+    from amplitune.report import build_report, terminal_table
+
     write_results(results, directory)
     build_report(results, directory / "report.html")
     if as_json:
-        typer.echo(json.dumps(json.loads(results.table.to_json(orient="records")), indent=2))
+        rows = json.loads(results.table.to_json(orient="records", double_precision=15))
+        typer.echo(json.dumps(rows, indent=2))
     else:
         Console().print(terminal_table(results))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)

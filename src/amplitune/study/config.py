@@ -1,11 +1,9 @@
 """The configuration of a study and the single runs it resolves to."""
 
 import re
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from amplitune.errors import ConfigError
@@ -128,7 +126,9 @@ class StudyConfig(StrictModel):
         min_length=1,
         description="names, or mappings with method, name, config, training",
     )
-    seeds: list[int] = Field(default_factory=lambda: [0], min_length=1, description="one run per seed")
+    seeds: list[Annotated[int, Field(ge=0, lt=2**32)]] = Field(
+        default_factory=lambda: [0], min_length=1, description="one run per seed"
+    )
     training: TrainingConfig = Field(default=TrainingConfig(), description="settings shared by all methods")
     bertscore_model: str | None = Field(None, description="encoder for BERTScore: hub id or folder")
     bertscore_num_layers: int | None = Field(
@@ -167,19 +167,20 @@ class StudyConfig(StrictModel):
                 task=task,
                 method=method,
                 seed=seed,
-                training=TrainingConfig(
-                    **{
-                        "learning_rate": find_method(method.method).learning_rate,
-                        **self.training.model_dump(exclude_none=True),
-                        **method.training,
-                    }
-                ),
+                training=self._training_of(method),
                 **{key: getattr(self, key) for key in _STUDY_KEYS_OF_A_RUN},
             )
             for task in self.tasks
             for seed in self.seeds
             for method in self.methods
         ]
+
+    def _training_of(self, method: MethodConfig) -> TrainingConfig:
+        """The study's settings, the method's own over them, and a learning rate in any case."""
+        settings = {**self.training.model_dump(), **method.training}
+        if settings["learning_rate"] is None:
+            settings["learning_rate"] = find_method(method.method).learning_rate
+        return TrainingConfig.parse(settings, f"training of method {method.name}")
 
 
 _STUDY_KEYS_OF_A_RUN = (
@@ -191,83 +192,3 @@ _STUDY_KEYS_OF_A_RUN = (
     "save_adapters",
     "threads",
 )
-
-
-def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
-    """Read a study from YAML.
-
-    Paths of data files and local models are taken relative to the file that names them.
-
-    Args:
-        path: the YAML file.
-        overrides: `key=value` with dots for nesting and list indices (`training.max_steps=10`,
-            `tasks.0.max_length=64`); values are YAML.
-
-    Raises:
-        ConfigError: the file is missing or not YAML, or a key or value is wrong.
-    """
-    if not path.is_file():
-        raise ConfigError(f"`study` must be a YAML file, but {path} does not exist. Check the path.")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not valid YAML: {error}") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {type(values).__name__}.")
-    for override in overrides:
-        _override(values, override)
-    return StudyConfig.parse(_resolve_paths(values, path.parent.resolve()), str(path))
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key:
-        raise ConfigError(f"An override must have the form key=value, but is {override!r}.")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"The value of the override {override!r} is not valid YAML: {error}") from error
-    *parents, last = key.split(".")
-    place: Any = values
-    try:
-        for part in parents:
-            place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
-        if isinstance(place, list):
-            place[int(last)] = value
-        else:
-            place[last] = value
-    except (ValueError, IndexError, TypeError, AttributeError):
-        raise ConfigError(
-            f"The override {override!r} leads nowhere: a part of `{key}` is not a mapping, "
-            "or not an index of its list."
-        ) from None
-
-
-def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    """Make the paths in a study absolute, so that a resolved study means the same from any folder."""
-    resolved = dict(values)
-    for key in ("model_name_or_path", "bertscore_model"):
-        if isinstance(resolved.get(key), str) and (folder / resolved[key]).exists():
-            resolved[key] = str((folder / resolved[key]).resolve())
-    if isinstance(resolved.get("tasks"), list):
-        resolved["tasks"] = [
-            _resolve_task_paths(task, folder) if isinstance(task, dict) else task
-            for task in resolved["tasks"]
-        ]
-    return resolved
-
-
-def _resolve_task_paths(task: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-    resolved = dict(task)
-    for key in ("train_file", "validation_file", "test_file"):
-        if isinstance(resolved.get(key), str):
-            resolved[key] = str((folder / resolved[key]).resolve())
-    model = resolved.get("model_name_or_path")
-    if isinstance(model, str) and (folder / model).exists():
-        resolved["model_name_or_path"] = str((folder / model).resolve())
-    return resolved
-
-
-def to_yaml(config: StrictModel) -> str:
-    """The configuration as YAML, with every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)

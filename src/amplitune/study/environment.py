@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import platform
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "cuda": torch.version.cuda if cuda else None,
+        "amplitune_commit": _commit(),
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
     }
 
@@ -46,6 +49,28 @@ def _version(distribution: str) -> str | None:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def _commit() -> str | None:
+    """The commit that this package runs from, "-dirty" after it if files differ; None where installed."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    package = Path(__file__).resolve().parents[1]
+    # An installed package may lie in a folder of somebody else's repository, which does not track it.
+    commands = (
+        ("ls-files", "--error-unmatch", "__init__.py"),
+        ("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"),
+    )
+    output = ""
+    for command in commands:
+        done = subprocess.run(
+            [git, "-C", str(package), *command], capture_output=True, text=True, check=False
+        )
+        if done.returncode != 0:
+            return None
+        output = done.stdout.strip()
+    return output
 
 
 def _processor() -> str:

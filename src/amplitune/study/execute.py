@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -13,10 +12,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import yaml
+
 from amplitune.errors import ConfigError
-from amplitune.study.config import RunSpec, StudyConfig, load_study, to_yaml
+from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.progress import Progress
 from amplitune.study.rundir import RunDirectory, partial_folder, read_progress, write_atomically
+from amplitune.study.stored_run import read_status
+from amplitune.study.study_file import to_yaml
 
 RESOLVED = "study.resolved.yaml"
 """The study's configuration with every default written out, in the study's folder."""
@@ -40,7 +43,7 @@ def plan(study: StudyConfig, directory: Path, retry_failed: bool = False) -> lis
     Args:
         study: the study.
         directory: its folder; need not exist.
-        retry_failed: count failed runs as missing.
+        retry_failed: count failed runs as missing, also those with other settings: these may be the remedy.
 
     Raises:
         ConfigError: the folder holds a run of that name with other settings.
@@ -48,12 +51,10 @@ def plan(study: StudyConfig, directory: Path, retry_failed: bool = False) -> lis
     missing = []
     for spec in study.runs():
         folder = directory / spec.folder
-        if not folder.exists():
+        if not folder.exists() or (retry_failed and _failure(folder) is not None):
             missing.append(spec)
-            continue
-        _check_same(spec, folder)
-        if retry_failed and _status(folder) != "done":
-            missing.append(spec)
+        else:
+            _check_same(spec, folder)
     return missing
 
 
@@ -69,7 +70,13 @@ def execute(study: StudyConfig, directory: Path, progress: Progress, retry_faile
     Raises:
         ConfigError: another process works in the folder, or it holds other runs under the same names.
     """
-    directory.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"`--output` must be a folder that can be made, but {directory} cannot: {error.strerror}. "
+            "Name another one."
+        ) from error
     with _lock(directory):
         missing = plan(study, directory, retry_failed)
         write_atomically(directory / RESOLVED, to_yaml(study))
@@ -95,6 +102,8 @@ def execute(study: StudyConfig, directory: Path, progress: Progress, retry_faile
                 run.process.terminate()
             for run in running:
                 run.process.wait()
+                if (directory / run.spec.folder).exists():
+                    _finish(run, directory)
             progress.end()
 
 
@@ -107,15 +116,16 @@ def _start(spec: RunSpec, directory: Path) -> _Running:
     log = final.with_name(final.name + ".log")
     command = [sys.executable, "-m", "amplitune", "train", str(directory / RESOLVED)]
     command += ["--task", spec.task.name, "--method", spec.method.name, "--seed", str(spec.seed)]
+    command += ["-o", str(directory), "--supervised"]
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     if spec.threads is not None:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, "-o", str(directory)],
+            command,
             stdout=output,
             stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             env=environment,
         )
     return _Running(spec, process, log, time.monotonic())
@@ -128,22 +138,27 @@ def _finish(run: _Running, directory: Path) -> str | None:
         Why the run failed, or None.
     """
     final = directory / run.spec.folder
+    if run.process.stdin is not None:
+        run.process.stdin.close()
     if not final.exists():
         code = run.process.returncode
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (SIGKILL is what the kernel sends when memory runs out)" if code == -signal.SIGKILL else ""
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        reason = f"The run's process {how}{hint}. {_last_line(run.log)}".strip()
-        folder = RunDirectory(directory, run.spec)
-        folder.complete({"status": "failed", "reason": reason, "finished": now})
+        reason = f"The run's process {how}{hint}. {_last_words(run.log)}".strip()
+        folder = RunDirectory(directory, run.spec, directory / RESOLVED, adopt=True)
+        seconds = time.monotonic() - run.began
+        folder.complete({"status": "failed", "reason": reason, "finished": now, "seconds": seconds})
     run.log.replace(final / "log.txt")
-    status = json.loads((final / "status.json").read_text(encoding="utf-8"))
-    return None if status["status"] == "done" else str(status["reason"])
+    return _failure(final)
 
 
-def _last_line(log: Path) -> str:
-    lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
-    return f"It last printed: {lines[-1].strip()}" if lines else ""
+def _last_words(log: Path) -> str:
+    """The error message at the end of a log, or its last line."""
+    text = log.read_text(encoding="utf-8", errors="replace").strip()
+    _, error, message = f"\n{text}".rpartition("\nerror: ")
+    words = message if error else text.rpartition("\n")[2]
+    return f"It last printed: {words.strip()}" if words else ""
 
 
 def _set_aside(folder: Path) -> None:
@@ -154,15 +169,21 @@ def _set_aside(folder: Path) -> None:
     folder.rename(aside)
 
 
-def _status(folder: Path) -> str:
-    return str(json.loads((folder / "status.json").read_text(encoding="utf-8"))["status"])
+def _failure(folder: Path) -> str | None:
+    """Why a stored run failed; None if it did not."""
+    status = read_status(folder) or {"status": "failed", "reason": "status.json is missing"}
+    return None if status["status"] == "done" else str(status.get("reason"))
 
 
 def _check_same(spec: RunSpec, folder: Path) -> None:
     """Refuse to take a stored run for one with other settings."""
-    import yaml
-
-    stored = yaml.safe_load((folder / "run.resolved.yaml").read_text(encoding="utf-8"))
+    try:
+        stored = yaml.safe_load((folder / "run.resolved.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{folder} must be a run's folder, but its run.resolved.yaml cannot be read: {error}. "
+            "Move that folder away."
+        ) from error
     wanted = spec.model_dump(mode="json")
     changed = [
         path
@@ -179,7 +200,7 @@ def _check_same(spec: RunSpec, folder: Path) -> None:
 
 def _differences(stored: object, wanted: object, path: str = "") -> Iterator[str]:
     if isinstance(stored, dict) and isinstance(wanted, dict):
-        for key in stored.keys() | wanted.keys():
+        for key in dict.fromkeys([*wanted, *stored]):
             yield from _differences(stored.get(key), wanted.get(key), f"{path}.{key}" if path else key)
     elif stored != wanted:
         yield path
@@ -197,17 +218,3 @@ def _lock(directory: Path) -> Iterator[None]:
                 "but another one is working in it. Wait for it, or choose another folder with -o."
             ) from None
         yield
-
-
-def stored_study(directory: Path) -> StudyConfig:
-    """The study that a folder holds.
-
-    Raises:
-        ConfigError: the folder holds none.
-    """
-    if not (directory / RESOLVED).is_file():
-        raise ConfigError(
-            f"`directory` must be the folder of a study (with {RESOLVED} in it), but is {directory}. "
-            "Give the folder that `amplitune compare -o` wrote."
-        )
-    return load_study(directory / RESOLVED)

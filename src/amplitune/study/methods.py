@@ -128,6 +128,7 @@ def apply_method(
 
     Raises:
         ConfigError: the settings do not fit the model, such as target modules that match nothing.
+        NotImplementedError: the method needs weights, and the model is on the meta device.
     """
     if method.trains != "adapter":
         if settings:
@@ -138,21 +139,39 @@ def apply_method(
         return model
     config = adapter_config(method, kind, settings)
     try:
-        return peft.get_peft_model(model, config)
+        wrapped = peft.get_peft_model(model, config)
     except ConfigError:
         raise
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError) as error:
+        # Some methods compute their start from the weights, which a model on the meta device does not have.
+        if isinstance(error, NotImplementedError) and model.device.type == "meta":
+            raise
         raise ConfigError(
-            f"Method {method.name} does not fit {type(model).__name__}: {error} "
-            f"Set the method's `config` (its `target_modules`, say) to what this model has."
+            f"Method {method.name} does not fit {type(model).__name__}: {error}\n"
+            "Set what it needs in the method's `config` (its `target_modules`, say), or leave the method out."
         ) from error
+    if not any(parameter.requires_grad for parameter in wrapped.parameters()):
+        raise ConfigError(
+            f"Method {method.name} must train something of {type(model).__name__}, but trains nothing.\n"
+            "Set what it needs in the method's `config`, or leave the method out."
+        )
+    return wrapped
 
 
 def create_optimizer(
     model: torch.nn.Module, settings: peft.PeftConfig | None, learning_rate: float, weight_decay: float
 ) -> torch.optim.Optimizer:
-    """AdamW over the trainable parameters; for SoRA, followed by the proximal step on the gates."""
+    """AdamW over the trainable parameters; for SoRA, followed by the proximal step on the gates.
+
+    Weights of matrices decay; biases and normalisation weights do not, as usual and as with SoRA.
+    """
     if isinstance(settings, SoRAConfig):
         return create_sora_optimizer(model, torch.optim.AdamW, lr=learning_rate, weight_decay=weight_decay)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return torch.optim.AdamW(trainable, lr=learning_rate, weight_decay=weight_decay)
+    groups: list[dict[str, Any]] = [
+        {"params": [parameter for parameter in trainable if parameter.ndim >= 2]},
+        {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]], lr=learning_rate, weight_decay=weight_decay
+    )

@@ -81,6 +81,11 @@ def _dtype(spec: RunSpec) -> Any:
 
 def _from_pretrained(auto_class: Any, spec: RunSpec, **options: Any) -> Any:
     name = resolve_model(spec.model_name_or_path)
+    if _looks_like_path(name) and not Path(name).is_dir():
+        raise ConfigError(
+            f"`model_name_or_path` must be a folder, a hub id or one of {', '.join(BUNDLED)}, but the folder "
+            f"{name} is not there.\nCorrect it; in a study file it is relative to that file's folder."
+        )
     if options.get("config") is not None:
         options["use_safetensors"] = True
     try:
@@ -91,9 +96,15 @@ def _from_pretrained(auto_class: Any, spec: RunSpec, **options: Any) -> Any:
             trust_remote_code=spec.trust_remote_code,
             **options,
         )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(
             f"`model_name_or_path` must be a folder, a hub id or one of {', '.join(BUNDLED)} that "
-            f"{auto_class.__name__} can load, but is {spec.model_name_or_path!r}: "
-            + str(error).splitlines()[0]
+            f"{auto_class.__name__} can load, but is {spec.model_name_or_path!r}: {reason}\n"
+            "Correct it, or look what is missing there."
         ) from error
+
+
+def _looks_like_path(name: str) -> bool:
+    """Whether a name cannot be a hub id (`model` or `owner/model`)."""
+    return Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1

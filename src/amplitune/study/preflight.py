@@ -5,9 +5,16 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from amplitune.errors import ConfigError
-from amplitune.study.config import StudyConfig
-from amplitune.study.data import answers_cut, tokenize_classification, tokenize_generation, unknown_tokens
+from amplitune.errors import ConfigError, DataError
+from amplitune.study.config import RunSpec, StudyConfig
+from amplitune.study.data import (
+    answers_cut,
+    tokenize_classification,
+    tokenize_generation,
+    tokenize_prompts,
+    unknown_tokens,
+)
+from amplitune.study.generation import check_context, context_length
 from amplitune.study.methods import apply_method, find_method
 from amplitune.study.models import load_config, load_tokenizer, skeleton
 from amplitune.study.tasks import Task, TaskConfig, load_task
@@ -65,9 +72,36 @@ def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
             _remark_on_tokens(rows, tokenizer, config, say)
         _check_bertscore(study, config)
         for spec in specs:
-            model = skeleton(spec, load_config(spec, tokenizer, task.labels))
-            apply_method(model, find_method(spec.method.method), task.kind, spec.method.config)
+            _check_fit(spec, task, rows, tokenizer, say)
     return resolved
+
+
+def _check_fit(
+    spec: RunSpec,
+    task: Task,
+    rows: dict[str, list[dict[str, Any]]],
+    tokenizer: PreTrainedTokenizerBase,
+    say: Callable[[str], object],
+) -> None:
+    """Try the method on the model's shapes, and the examples on its context."""
+    model: Any = skeleton(spec, load_config(spec, tokenizer, task.labels))
+    try:
+        model = apply_method(model, find_method(spec.method.method), task.kind, spec.method.config)
+    except NotImplementedError:
+        say(f"{spec.method.name} starts from the weights, so it is checked only when it runs.")
+    context = context_length(model)
+    for split, tokenized in rows.items():
+        longest = max((len(row["input_ids"]) for row in tokenized), default=0)
+        if context is not None and longest > context:
+            raise DataError(
+                f"`max_length` of task {task.name!r} must keep examples within the {context} tokens that "
+                f"{spec.method.name} leaves of the model's context, but is {spec.task.max_length} where an "
+                f"example of the {split} split has {longest}.\n"
+                f"Set max_length: {context} or less, or use another model."
+            )
+    if task.kind == "generation":
+        prompts = tokenize_prompts([example.prompt for example in task.test], tokenizer)
+        check_context(prompts, spec.task.max_new_tokens, context, task=task.name)
 
 
 def _remark_on_tokens(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 
@@ -20,7 +20,8 @@ class Progress:
         self._console = console
         self._bars: Bars | None = None
         self._rows: dict[str, TaskID] = {}
-        self._seconds: list[float] = []
+        self._fractions: dict[str, float] = {}
+        self._done = 0
         self._total = 0
         self._overall: TaskID | None = None
         self._began = time.monotonic()
@@ -38,6 +39,8 @@ class Progress:
                 BarColumn(),
                 TextColumn("{task.fields[phase]}"),
                 TimeElapsedColumn(),
+                TextColumn("ETA"),
+                TimeRemainingColumn(),
                 console=self._console,
             )
             self._overall = self._bars.add_task("study", total=len(labels), phase=f"0/{len(labels)}")
@@ -45,13 +48,19 @@ class Progress:
 
     def started(self, label: str) -> None:
         """A run's process has started."""
+        self._fractions[label] = 0.0
         if self._bars is not None:
             self._rows[label] = self._bars.add_task(label, total=None, phase="starting")
 
     def update(self, label: str, state: Mapping[str, Any]) -> None:
         """What a run's folder says of its progress."""
-        if self._bars is None or not state:
+        if not state:
             return
+        if state["total"]:
+            self._fractions[label] = state["done"] / state["total"]
+        if self._bars is None:
+            return
+        self._count()
         counted = f" {state['done']}/{state['total']}" if state["total"] else ""
         self._bars.update(
             self._rows[label],
@@ -62,16 +71,14 @@ class Progress:
 
     def finished(self, label: str, seconds: float, reason: str | None) -> None:
         """A run is over; `reason` says why it failed, if it did."""
-        self._seconds.append(seconds)
-        done = len(self._seconds)
+        self._done += 1
+        self._fractions.pop(label, None)
         outcome = f"failed: {reason}" if reason else "done"
-        left = f", about {_duration(self._left())} left" if done < self._total else ""
         if self._bars is not None:
             self._bars.remove_task(self._rows.pop(label))
-            assert self._overall is not None
-            self._bars.update(self._overall, completed=done, phase=f"{done}/{self._total}{left}")
+            self._count()
         self._console.print(
-            f"[{done}/{self._total}] {label}: {outcome} in {_duration(seconds)}{left}",
+            f"[{self._done}/{self._total}] {label}: {outcome} in {_duration(seconds)}{self._left()}",
             markup=False,
             highlight=False,
             soft_wrap=True,
@@ -83,10 +90,23 @@ class Progress:
             self._bars.stop()
             self._bars = None
 
-    def _left(self) -> float:
-        """Seconds until the last run ends, by the pace of the runs so far."""
+    def _count(self) -> None:
+        """Bring the bar of the whole study up to date."""
+        assert self._bars is not None
+        assert self._overall is not None
+        self._bars.update(
+            self._overall,
+            completed=self._done + sum(self._fractions.values()),
+            phase=f"{self._done}/{self._total}{self._left()}",
+        )
+
+    def _left(self) -> str:
+        """How long until the last run ends, by the pace so far; nothing where there is no pace yet."""
+        work = self._done + sum(self._fractions.values())
+        if not 0 < work < self._total:
+            return ""
         elapsed = time.monotonic() - self._began
-        return elapsed / len(self._seconds) * (self._total - len(self._seconds))
+        return f", about {_duration(elapsed / work * (self._total - work))} left"
 
 
 def _duration(seconds: float) -> str:

@@ -1,11 +1,11 @@
 """One run of a study: load, adapt, train, evaluate on the test split, and keep everything."""
 
-import shlex
 import shutil
 import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from amplitune.study.tasks import Task, load_task
 from amplitune.study.training import StepClock, train
 
 
-def run(spec: RunSpec, directory: Path, study_file: Path) -> dict[str, Any]:
+def run(spec: RunSpec, directory: Path, study_file: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """Do one run and write its folder; an exception becomes a status with its reason.
 
     Args:
         spec: the run.
         directory: the study's folder.
         study_file: the study's YAML, for the command that is kept.
+        overrides: what was set over that file, for the same.
 
     Returns:
         What status.json holds.
@@ -43,9 +44,7 @@ def run(spec: RunSpec, directory: Path, study_file: Path) -> dict[str, Any]:
     # Before the folder is made: a task that cannot be read is the caller's mistake, not a run.
     task = load_task(spec.task)
     spec = spec.model_copy(update={"task": spec.task.resolved(task.kind)})
-    folder = RunDirectory(directory, spec)
-    command = ["amplitune", "train", str(study_file), "--task", spec.task.name, "--method", spec.method.name]
-    folder.write("command.txt", shlex.join([*command, "--seed", str(spec.seed), "-o", str(directory)]) + "\n")
+    folder = RunDirectory(directory, spec, study_file, overrides)
     began, clock = datetime.now(UTC), time.monotonic()
     reason = None
     try:
@@ -69,6 +68,8 @@ def _run(spec: RunSpec, task: Task, folder: RunDirectory) -> None:
         torch.set_num_threads(spec.threads)
     # warn_only: a GPU operation without a deterministic form is no reason to lose the run.
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # With the former torch also fills every new tensor, a pass over memory that no result depends on.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     folder.write("env.json", describe_environment())
     folder.progress("loading")
     tokenizer = load_tokenizer(spec)

@@ -1,15 +1,17 @@
 """The folder of one run: written under a temporary name and renamed when it is complete."""
 
-import contextlib
 import json
+import math
 import os
+import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from amplitune.errors import ConfigError
-from amplitune.study.config import RunSpec, to_yaml
+from amplitune.study.config import RunSpec
+from amplitune.study.study_file import to_yaml
 
 PARTIAL = ".partial"
 """Suffix of a run's folder while the run is going on; such a folder is never read as a result."""
@@ -35,12 +37,22 @@ class RunDirectory:
     Args:
         directory: the study's folder.
         spec: the run.
+        study_file: the study's YAML, for the command that is kept.
+        overrides: what was set over that file, for the same.
+        adopt: keep the files that a process which died has left, instead of beginning again.
 
     Raises:
         ConfigError: the run is there already; nothing is overwritten.
     """
 
-    def __init__(self, directory: Path, spec: RunSpec) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        spec: RunSpec,
+        study_file: Path,
+        overrides: Sequence[str] = (),
+        adopt: bool = False,
+    ) -> None:
         self.final = directory / spec.folder
         if self.final.exists():
             raise ConfigError(
@@ -48,21 +60,23 @@ class RunDirectory:
                 "Choose another output folder with -o, or move that folder away."
             )
         self.path = partial_folder(directory, spec)
-        if self.path.exists():
+        if self.path.exists() and not adopt:
             # What a killed run left: incomplete, and about to be made again from the same seed.
             shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
+        self.path.mkdir(parents=True, exist_ok=True)
         self.write("run.resolved.yaml", to_yaml(spec))
+        if not (self.path / "command.txt").exists():
+            self.write("command.txt", shlex.join(_command(spec, study_file, overrides)) + "\n")
 
     def write(self, name: str, content: str | Mapping[str, Any]) -> None:
         """Write one file: text as it is, a mapping as JSON."""
-        text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+        text = content if isinstance(content, str) else json.dumps(_finite(content), indent=2) + "\n"
         (self.path / name).write_text(text, encoding="utf-8")
 
     def append(self, name: str, event: Mapping[str, Any]) -> None:
         """Append one line of JSON and flush it, so that progress can be followed."""
         with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(event, ensure_ascii=False) + "\n")
+            file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
 
     def progress(self, phase: str, done: int = 0, total: int = 0) -> None:
         """Say how far the run is, for whoever watches the folder."""
@@ -72,8 +86,8 @@ class RunDirectory:
 
     def complete(self, status: Mapping[str, Any]) -> None:
         """Write the status and give the folder its final name."""
-        with contextlib.suppress(FileNotFoundError):
-            (self.path / "progress.json").unlink()
+        for left in (self.path / "progress.json", *self.path.glob(f"*{PARTIAL}-*")):
+            left.unlink(missing_ok=True)
         self.write("status.json", status)
         self.path.rename(self.final)
 
@@ -84,3 +98,18 @@ def read_progress(folder: Path) -> dict[str, Any]:
         return dict(json.loads((folder / "progress.json").read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
+
+
+def _command(spec: RunSpec, study_file: Path, overrides: Sequence[str]) -> list[str]:
+    """The command that does the run again, into another folder."""
+    command = ["amplitune", "train", str(study_file), *overrides, "--task", spec.task.name]
+    return [*command, "--method", spec.method.name, "--seed", str(spec.seed), "-o", "reproduced"]
+
+
+def _finite(value: Any) -> Any:
+    """Blank numbers that JSON does not have: NaN and infinities."""
+    if isinstance(value, Mapping):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -20,7 +20,6 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
-from trl import SFTConfig, SFTTrainer
 
 from amplitune.errors import TrainingError
 from amplitune.study.config import RunSpec
@@ -58,6 +57,9 @@ class StepClock(TrainerCallback):  # type: ignore[misc, unused-ignore]
             torch.cuda.synchronize()
         self.step_seconds.append(time.perf_counter() - self._began)
         self.progress(state.global_step, state.max_steps)
+        if state.global_step == state.max_steps:
+            # Both curves reach the last step, whatever the intervals.
+            control.should_log = control.should_evaluate = True
 
     def on_log(
         self,
@@ -74,14 +76,15 @@ class StepClock(TrainerCallback):  # type: ignore[misc, unused-ignore]
             "tokens": int(state.num_input_tokens_seen),
             "seconds": self.seconds,
         }
+        for key, what in (("loss", "training"), ("eval_loss", "validation")):
+            if not math.isfinite(logs.get(key, 0.0)):
+                raise TrainingError(
+                    f"The {what} loss must be finite, but is {logs[key]} at step {state.global_step}. "
+                    "Lower `learning_rate` or `max_grad_norm`."
+                )
         if "eval_loss" in logs:
             self.record({"event": "eval", **common, "eval_loss": logs["eval_loss"]})
         elif "loss" in logs:
-            if not math.isfinite(logs["loss"]):
-                raise TrainingError(
-                    f"The training loss must be finite, but is {logs['loss']} at step {state.global_step}. "
-                    "Lower `learning_rate` or `max_grad_norm`."
-                )
             loss: dict[str, Any] = {
                 key: logs[key] for key in ("loss", "learning_rate", "grad_norm") if key in logs
             }
@@ -148,7 +151,7 @@ def build_trainer(
         "max_grad_norm": settings.max_grad_norm,
         "logging_steps": settings.logging_steps,
         "eval_strategy": "steps",
-        "eval_steps": settings.eval_steps or max(1, settings.max_steps // 10),
+        "eval_steps": settings.eval_steps or math.ceil(settings.max_steps / 10),
         "save_strategy": "no",
         "report_to": "none",
         # A NaN must be seen, not replaced by the mean of the finite losses around it.
@@ -173,6 +176,9 @@ def build_trainer(
     }
     tokenizer.padding_side = "right"
     if spec.task.kind == "generation":
+        # trl takes a second to import, which classifiers need not wait for.
+        from trl import SFTConfig, SFTTrainer
+
         # The rows are tokenised and masked already, so nothing is left for trl to truncate.
         return SFTTrainer(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
     return Trainer(
