@@ -17,3 +17,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real models and data: {SHARED} is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny random models (llama, gpt2, bert) and data files of two tasks that fit them."""
+    from tests.study.tiny_models import save_data, save_models
+
+    folder = tmp_path_factory.mktemp("tiny")
+    save_models(folder)
+    return save_data(folder)

@@ -107,6 +107,13 @@ def execute(study: StudyConfig, directory: Path, progress: Progress, retry_faile
             progress.end()
 
 
+def train_command(spec: RunSpec, directory: Path) -> list[str]:
+    """The command of a run's own process."""
+    command = [sys.executable, "-m", "amplitune", "train", str(directory / RESOLVED)]
+    command += ["--task", spec.task.name, "--method", spec.method.name, "--seed", str(spec.seed)]
+    return [*command, "-o", str(directory), "--supervised"]
+
+
 def _start(spec: RunSpec, directory: Path) -> _Running:
     """Start `amplitune train` for one run; what it prints goes to a log beside its folder."""
     final = directory / spec.folder
@@ -114,15 +121,12 @@ def _start(spec: RunSpec, directory: Path) -> _Running:
         _set_aside(final)
     final.parent.mkdir(parents=True, exist_ok=True)
     log = final.with_name(final.name + ".log")
-    command = [sys.executable, "-m", "amplitune", "train", str(directory / RESOLVED)]
-    command += ["--task", spec.task.name, "--method", spec.method.name, "--seed", str(spec.seed)]
-    command += ["-o", str(directory), "--supervised"]
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     if spec.threads is not None:
         environment["OMP_NUM_THREADS"] = str(spec.threads)
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command,
+            train_command(spec, directory),
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.PIPE,

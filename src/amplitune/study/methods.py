@@ -150,7 +150,7 @@ def apply_method(
             f"Method {method.name} does not fit {type(model).__name__}: {error}\n"
             "Set what it needs in the method's `config` (its `target_modules`, say), or leave the method out."
         ) from error
-    if not any(parameter.requires_grad for parameter in wrapped.parameters()):
+    if not any(parameter.requires_grad and parameter.numel() for parameter in wrapped.parameters()):
         raise ConfigError(
             f"Method {method.name} must train something of {type(model).__name__}, but trains nothing.\n"
             "Set what it needs in the method's `config`, or leave the method out."
