@@ -177,7 +177,11 @@ def build_trainer(
     tokenizer.padding_side = "right"
     if spec.task.kind == "generation":
         # trl takes a second to import, which classifiers need not wait for.
+        from huggingface_hub import constants
         from trl import SFTConfig, SFTTrainer
+
+        # trl reports every training run to the hub otherwise.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
 
         # The rows are tokenised and masked already, so nothing is left for trl to truncate.
         return SFTTrainer(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
