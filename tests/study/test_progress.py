@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import select
 from collections.abc import Iterator
 
 import pytest
@@ -73,6 +74,14 @@ def terminal() -> Iterator[tuple[int, Console]]:
     os.close(master)
 
 
+def shown(master: int, text: str) -> str:
+    """Read what a terminal was sent until a text has come, or nothing more does."""
+    screen = ""
+    while text not in screen and select.select([master], [], [], 2.0)[0]:
+        screen += os.read(master, 65536).decode(errors="replace")
+    return screen
+
+
 def test_bars_on_a_terminal_show_the_time_left(clock: Clock, terminal: tuple[int, Console]) -> None:
     master, console = terminal
     assert console.is_terminal
@@ -83,15 +92,16 @@ def test_bars_on_a_terminal_show_the_time_left(clock: Clock, terminal: tuple[int
     progress.update("t / lora / seed 0", {"phase": "training", "done": 50, "total": 100})
     assert progress._bars is not None
     progress._bars.refresh()
-    screen = os.read(master, 65536).decode()
-    assert "training 50/100" in screen
     # Half of the first of two runs took 30 s.
-    assert "0/2, about 1 min 30 s left" in screen
-    assert "ETA" in screen
+    assert "0/2, about 1 min 30 s left" in shown(master, "30 s left")
+    progress._bars.refresh()
+    assert "training 50/100" in shown(master, "training 50/100")
+    progress._bars.refresh()
+    assert "ETA" in shown(master, "ETA")
     clock.now += 30
     progress.finished("t / lora / seed 0", 60.0, None)
     progress.started("t / qaa / seed 0")
     progress.update("t / qaa / seed 0", {})
     progress.end()
-    screen = os.read(master, 65536).decode()
-    assert "[1/2] t / lora / seed 0: done in 1 min 00 s, about 1 min 00 s left" in screen
+    line = "[1/2] t / lora / seed 0: done in 1 min 00 s, about 1 min 00 s left"
+    assert line in shown(master, line)
