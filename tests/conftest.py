@@ -2,8 +2,12 @@
 
 import runpy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.command_line import InProcess
 
 # The same guard that the child processes of some tests get.
 runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
@@ -27,3 +31,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny")
     save_models(folder)
     return save_data(folder)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> "InProcess":
+    """The command line in this process, in an empty folder."""
+    from tests.command_line import InProcess
+
+    monkeypatch.chdir(tmp_path)
+    return InProcess(monkeypatch, capsys)

@@ -1,57 +1,16 @@
-"""The command line as a user meets it: a whole study, its resumption, and every kind of wrong input."""
+"""The command line as a user meets it: a whole study, its resumption, its report, its single runs."""
 
 import json
-import os
 import shlex
 import shutil
-import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas
 import pytest
-import yaml
-from tests.study.tiny_models import study_values, task_values, write_rows
+from tests.command_line import InProcess, amplitune, write_study
 
-from amplitune import __version__, cli
-from amplitune.study import models
-
-GUARD = Path(__file__).parent / "offline"
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """Of a process that may not reach for the network, though nothing tells it so."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    return kept | {
-        "PYTHONPATH": str(GUARD),
-        "AMPLITUNE_TEST_ATTEMPTS": str(folder / "attempts.log"),
-        "OMP_NUM_THREADS": "1",
-        "HF_HOME": str(folder / "hf"),
-    }
-
-
-def amplitune(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "amplitune", *arguments],
-        cwd=cwd,
-        env=environment(cwd),
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-
-
-def write_study(folder: Path, tiny: Path, **changes: Any) -> Path:
-    path = folder / "study.yaml"
-    path.write_text(yaml.safe_dump(study_values(tiny, **changes)), encoding="utf-8")
-    return path
-
+from amplitune import cli
 
 BROKEN = {"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 1, "eval_steps": 4}
 
@@ -129,32 +88,6 @@ def test_nothing_reached_for_the_network(compared: Compared) -> None:
     assert not log.exists(), log.read_text()
 
 
-class InProcess:
-    """The command line in this process, for what needs no process of its own."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-        self.monkeypatch, self.capsys = monkeypatch, capsys
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        """Run it.
-
-        Returns:
-            exit code, standard output, standard error
-        """
-        self.monkeypatch.setattr(sys, "argv", ["amplitune", *arguments])
-        self.capsys.readouterr()
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        assert isinstance(ended.value.code, int)
-        return (ended.value.code, *self.capsys.readouterr())
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> InProcess:
-    monkeypatch.chdir(tmp_path)
-    return InProcess(monkeypatch, capsys)
-
-
 def test_a_second_compare_repeats_nothing(compared: Compared, command: InProcess) -> None:
     before = compared.files()
     study, out = str(compared.folder / "study.yaml"), str(compared.folder / "out")
@@ -213,166 +146,3 @@ def test_a_single_run_that_fails(tiny: Path, tmp_path: Path, command: InProcess)
     code, _, stderr = command("train", str(study), "--method", "full", "-o", "out")
     assert code == cli.USAGE
     assert "is there already" in stderr
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ([], "`--method` must be one of lora, qaa, but is missing"),
-        (["--method", "sora"], "`--method` must be one of lora, qaa, but is 'sora'"),
-        (["--method", "qaa", "--task", "x"], "`--task` must be one of pairs, but is 'x'"),
-        (["--method", "qaa", "--seed", "7"], "`--seed` must be one of 0, but is 7"),
-    ],
-)
-def test_a_run_that_the_study_does_not_have(
-    tiny: Path, tmp_path: Path, command: InProcess, options: list[str], message: str
-) -> None:
-    study = write_study(tmp_path, tiny, methods=["lora", "qaa"])
-    code, _, stderr = command("train", str(study), *options)
-    assert code == cli.USAGE
-    assert stderr.startswith(f"error: {message}")
-
-
-@pytest.fixture
-def no_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Fail the test if weights are loaded or a process is started."""
-
-    def refuse(*_args: Any, **_kwargs: Any) -> None:
-        raise AssertionError("the check came too late")
-
-    monkeypatch.setattr(models, "load_model", refuse)
-    monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", refuse)
-    monkeypatch.setattr("amplitune.study.execute.subprocess.Popen", refuse)
-    yield
-
-
-MISUSES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str], str]] = {
-    # what it is: changes of the study, changes of its task, arguments, part of the message
-    "unknown key": ({"sedes": [1]}, {}, [], "`sedes` is not a key"),
-    "unknown key of a task": ({}, {"max_lenght": 1}, [], "`tasks.0.max_lenght` is not a key"),
-    "unknown key in an override": ({}, {}, ["training.max_step=1"], "`training.max_step` is not a key"),
-    "no override": ({}, {}, ["other.yaml"], "must have the form key=value"),
-    "unknown method": ({"methods": ["lorra"]}, {}, [], "`method` must be one of"),
-    "unknown adapter setting": ({}, {}, ["methods.0={method: qaa, config: {qubits: 3}}"], "`config.qubits`"),
-    "missing file": ({}, {"test_file": "absent.jsonl"}, [], "absent.jsonl"),
-    "missing column": ({}, {"columns": {"prompt": "promt"}}, [], "promt"),
-    "target module that matches nothing": (
-        {"methods": [{"method": "qaa", "config": {"target_modules": ["query"]}}]},
-        {},
-        [],
-        "query",
-    ),
-    "empty dataset": ({}, {"train_file": "empty.jsonl"}, [], "empty.jsonl"),
-    "answer cut away entirely": ({}, {"max_length": 4}, [], "`max_length`"),
-    "unknown model path": ({"model_name_or_path": "./absent"}, {}, [], "`model_name_or_path`"),
-    "model path without a model": ({"model_name_or_path": "."}, {}, [], "`model_name_or_path`"),
-    "generation beyond the context": ({}, {"max_new_tokens": 60}, [], "`max_new_tokens`"),
-    "BERTScore without an encoder": ({}, {"metrics": ["bertscore_f1"]}, [], "`bertscore_model`"),
-}
-
-
-@pytest.mark.parametrize("name", MISUSES)
-def test_wrong_input_is_one_message_before_weights_are_loaded(
-    tiny: Path, tmp_path: Path, command: InProcess, no_weights: None, name: str
-) -> None:
-    study, task, arguments, message = MISUSES[name]
-    write_rows(tmp_path / "empty.jsonl", [])
-    path = write_study(tmp_path, tiny, tasks=[task_values(tiny, **task)], **study)
-    code, stdout, stderr = command("compare", str(path), *arguments, "-o", "out")
-    assert code == cli.USAGE
-    assert stdout == ""
-    assert stderr.count("error: ") == 1
-    # Remarks on the data may come before the message.
-    assert message in stderr[stderr.index("error: ") :]
-    assert "Traceback" not in stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_the_misuses_of_the_requirements_are_all_here() -> None:
-    assert len(MISUSES) == 15
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["compare"], "`STUDY.yaml` must be given"),
-        (["compare", "training.max_steps=1"], "`STUDY.yaml` must be given"),
-        (["compare", "absent.yaml"], "absent.yaml is not there"),
-        (["report", "absent"], "is not a folder"),
-        (["train", "absent.yaml", "--method", "lora"], "absent.yaml is not there"),
-    ],
-)
-def test_arguments_that_lead_nowhere(command: InProcess, arguments: list[str], message: str) -> None:
-    code, _, stderr = command(*arguments)
-    assert code == cli.USAGE
-    assert stderr.startswith("error: ")
-    assert message in stderr
-
-
-def test_options_that_are_not_there(command: InProcess) -> None:
-    code, _, stderr = command("compare", "--dem")
-    assert code == cli.USAGE
-    assert "--demo" in stderr
-
-
-def test_version_and_help(command: InProcess) -> None:
-    code, stdout, _ = command("--version")
-    assert code == cli.DONE
-    assert stdout.strip() == __version__
-    code, stdout, _ = command("train", "--help")
-    assert code == cli.DONE
-    assert "supervised" not in stdout
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def wait_for(condition: Any, seconds: float = 120.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    return bool(condition())
-
-
-@pytest.mark.skipif(not Path("/proc").is_dir(), reason="looks processes up in /proc")
-def test_ctrl_c_ends_the_study_and_the_next_compare_completes_it(
-    tiny: Path, tmp_path: Path, command: InProcess
-) -> None:
-    write_study(tmp_path, tiny, methods=["base"], tasks=[task_values(tiny)])
-    partial = tmp_path / "out" / "runs" / "pairs" / "base" / "seed-0.partial"
-    arguments = [sys.executable, "-m", "amplitune", "compare", "study.yaml", "-o", "out"]
-    for name, code in (("SIGTERM", -signal.SIGTERM), ("SIGINT", cli.INTERRUPTED)):
-        with subprocess.Popen(
-            arguments,
-            cwd=tmp_path,
-            env=environment(tmp_path),
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        ) as process:
-            assert wait_for(lambda p=process: children_of(p.pid))
-            children = children_of(process.pid)
-            if name == "SIGINT":
-                # As a terminal does it: to every process of the group.
-                os.killpg(process.pid, signal.SIGINT)
-            else:
-                process.terminate()
-            stderr = process.communicate(timeout=120)[1]
-        assert process.returncode == code
-        assert children
-        assert wait_for(lambda pids=children: not any(map(alive, pids)))
-        assert "Traceback" not in stderr
-        if name == "SIGINT":
-            assert "interrupted; the same command goes on where it stopped" in stderr
-        assert not partial.with_name("seed-0").exists()
-    finished, _, _ = command("compare", "study.yaml", "-o", "out")
-    assert finished == cli.DONE
-    assert {path.name for path in partial.parent.iterdir()} == {"seed-0"}

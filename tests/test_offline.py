@@ -1,7 +1,6 @@
 """Nothing reaches for the network, though no variable tells it so: held by a guard on every socket."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,24 +8,16 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.command_line import environment
 from tests.study.tiny_models import study_values
-
-GUARD = Path(__file__).parent / "offline"
 
 
 def guarded(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run Python under the guard, in an environment that forbids nothing and has nothing cached."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    variables = {
-        "PYTHONPATH": str(GUARD),
-        "AMPLITUNE_TEST_ATTEMPTS": str(folder / "attempts.log"),
-        "OMP_NUM_THREADS": "1",
-        "HF_HOME": str(folder / "hf"),
-    }
     return subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env=kept | variables,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=600,
