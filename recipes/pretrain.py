@@ -23,7 +23,6 @@ from amplitune.zoo.grammar import corpus
 
 PAD, BOS, EOS = "<pad>", "<bos>", "<eos>"
 HERE = Path(__file__).resolve().parent
-CHECKPOINT_EVERY = 250
 
 Settings = dict[str, Any]
 
@@ -135,12 +134,10 @@ def unigram_loss(settings: Settings, tokenizer: PreTrainedTokenizerFast, sequenc
 
 
 def learning_rate(step: int, training: Settings) -> float:
-    """Linear warm-up, then a cosine down to the final learning rate."""
-    if step < training["warmup_steps"]:
-        return training["learning_rate"] * (step + 1) / training["warmup_steps"]
-    progress = (step - training["warmup_steps"]) / (training["steps"] - training["warmup_steps"])
-    span = training["learning_rate"] - training["final_learning_rate"]
-    return training["final_learning_rate"] + span * 0.5 * (1 + math.cos(math.pi * progress))
+    """Linear warm-up, a plateau, then a linear decay to zero over the last `decay_steps`."""
+    up = (step + 1) / training["warmup_steps"]
+    down = (training["steps"] - step) / training["decay_steps"]
+    return float(training["learning_rate"] * min(1.0, up, down))
 
 
 def make_optimizer(model: LlamaForCausalLM, training: Settings) -> torch.optim.AdamW:
@@ -208,7 +205,7 @@ def train(
             running = []
             state["curve"].append(point)
             print(json.dumps(point), flush=True)
-        if state["step"] % CHECKPOINT_EVERY == 0:
+        if state["step"] % training["checkpoint_every"] == 0:
             saved = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "state": state}
             torch.save(saved, checkpoint.with_suffix(".partial"))
             os.replace(checkpoint.with_suffix(".partial"), checkpoint)  # noqa: PTH105
@@ -233,6 +230,8 @@ def export(
     )
     model.save_pretrained(output)
     tokenizer.save_pretrained(output)
+    # safetensors writes for its owner alone, which an installed package cannot use.
+    (output / "model.safetensors").chmod(0o644)
     (output / "training_curve.jsonl").write_text(
         "".join(json.dumps(point) + "\n" for point in state["curve"])
     )

@@ -49,8 +49,8 @@ def is_held_out(name: str) -> bool:
         True for about one name in `HELD_OUT_SHARE`; always the same for the same spelling.
 
     Example:
-        >>> [name for name in ("Anna", "Oslen", "Lindel", "Tom", "Vera", "Emma") if is_held_out(name)]
-        ['Vera']
+        >>> [name for name in ("Anna", "Oslen", "Lindel", "Tom", "Ada", "Emma") if is_held_out(name)]
+        ['Ada']
     """
     return zlib.crc32(name.encode()) % HELD_OUT_SHARE == 0
 
