@@ -100,7 +100,7 @@ def test_no_word_counts_tell_the_sentiment(generated: dict[str, dict[str, list[R
     train = vectorizer.fit_transform([row["text"] for row in splits["train"]])
     classifier = LogisticRegression(max_iter=500).fit(train, [row["label"] for row in splits["train"]])
     accuracy = classifier.score(vectorizer.transform([row["text"] for row in splits["test"]]), labels)
-    assert accuracy < 0.75
+    assert accuracy < 0.65
 
 
 def test_unknown_task_and_seed_are_refused() -> None:

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 
 from amplitune.errors import ConfigError, near_matches
-from amplitune.zoo.tasks.data_to_text import data_to_text
-from amplitune.zoo.tasks.instructions import instructions
-from amplitune.zoo.tasks.sentiment import sentiment
+from amplitune.zoo.tasks.data_to_text import data_to_text_splits
+from amplitune.zoo.tasks.instructions import instruction_splits
+from amplitune.zoo.tasks.sentiment import sentiment_splits
 from amplitune.zoo.tasks.splits import SIZES, Row
 
 TaskGenerator = Callable[[int], dict[str, list[Row]]]
 
 TASKS: dict[str, TaskGenerator] = {
-    "data-to-text": data_to_text,
-    "instructions": instructions,
-    "sentiment": sentiment,
+    "data-to-text": data_to_text_splits,
+    "instructions": instruction_splits,
+    "sentiment": sentiment_splits,
 }
 """Generators by the name of their task; each takes a seed."""
 

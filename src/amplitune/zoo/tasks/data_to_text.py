@@ -43,7 +43,7 @@ def _row(rng: random.Random, names: NameSource) -> Row:
     }
 
 
-def data_to_text(seed: int = 0) -> dict[str, list[Row]]:
+def data_to_text_splits(seed: int = 0) -> dict[str, list[Row]]:
     """Generate the task.
 
     Args:
@@ -54,7 +54,7 @@ def data_to_text(seed: int = 0) -> dict[str, list[Row]]:
         text) and `references` (all three right texts).
 
     Example:
-        >>> row = data_to_text()["train"][0]
+        >>> row = data_to_text_splits()["train"][0]
         >>> row["completion"] in row["references"], len(row["references"])
         (True, 3)
     """

@@ -89,7 +89,7 @@ def _row(rng: random.Random, names: NameSource) -> Row:
     return {"instruction": instruction, "input": text, "output": answers[0], "references": answers}
 
 
-def instructions(seed: int = 0) -> dict[str, list[Row]]:
+def instruction_splits(seed: int = 0) -> dict[str, list[Row]]:
     """Generate the task.
 
     Args:
@@ -100,7 +100,7 @@ def instructions(seed: int = 0) -> dict[str, list[Row]]:
         first).
 
     Example:
-        >>> row = instructions()["train"][0]
+        >>> row = instruction_splits()["train"][0]
         >>> row["output"] == row["references"][0]
         True
     """

@@ -23,7 +23,7 @@ def _row(rng: random.Random, names: NameSource) -> Row:
     }
 
 
-def sentiment(seed: int = 0) -> dict[str, list[Row]]:
+def sentiment_splits(seed: int = 0) -> dict[str, list[Row]]:
     """Generate the task.
 
     Args:
@@ -33,7 +33,7 @@ def sentiment(seed: int = 0) -> dict[str, list[Row]]:
         By split, rows with `text` and `label` ("negative" or "positive").
 
     Example:
-        >>> sorted({row["label"] for row in sentiment()["test"]})
+        >>> sorted({row["label"] for row in sentiment_splits()["test"]})
         ['negative', 'positive']
     """
     return write_splits(_row, "sentiment", seed, ("text",))
