@@ -14,6 +14,7 @@ import pandas as pd
 import yaml
 
 from amplitune.errors import ConfigError
+from amplitune.study.metrics import METRICS
 from amplitune.study.stored_run import (
     curve_point,
     measurements,
@@ -27,8 +28,8 @@ from amplitune.study.stored_run import (
 
 BASE = "base"  # the untouched model: evaluated, never trained
 
-QUALITY = ("bleu", "rouge1", "rouge2", "rougeL", "perplexity", "accuracy", "f1", "mcc", "bertscore_f1")
-LOWER_IS_BETTER = frozenset({"perplexity"})
+QUALITY = tuple(METRICS)
+LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if not metric.higher_is_better)
 
 _TEXT = (
     "task",
@@ -57,18 +58,8 @@ _EFFICIENCY = (
 TABLE_COLUMNS = (
     *("task", "kind", "method", "seed", "status", "reason", "command", "environment"),
     *("primary_metric", "primary_value", "higher_is_better"),
-    *(
-        "bleu",
-        "bleu_signature",
-        "rouge1",
-        "rouge2",
-        "rougeL",
-        "perplexity",
-        "accuracy",
-        "f1",
-        "mcc",
-        "bertscore_f1",
-    ),
+    *QUALITY,
+    "bleu_signature",
     *("trainable_parameters", "angles", "classical_parameters", "total_parameters", "adapter_bytes"),
     *("peak_memory_bytes", "peak_memory_kind", "step_seconds", "train_seconds"),
     *("tokens_per_second", "generation_tokens_per_second", "seconds"),
