@@ -18,10 +18,14 @@ def test_the_quickstart_runs(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT / "tests" / "offline")},
     )
     assert done.returncode == 0, done.stderr
-    count, losses, loaded = done.stdout.splitlines()
+    count, same = done.stdout.splitlines()
     assert re.fullmatch(r"[\d,]+ trainable \([\d,]+ angles, [\d,]+ classical\) of [\d,]+: [\d.]+ %", count)
-    before, after = map(float, re.findall(r"\d+\.\d+", losses))
-    assert after < before
-    assert loaded == "loaded from quickstart-adapter, same logits: True"
+    assert same == "True"
     saved = sorted(path.name for path in (tmp_path / "quickstart-adapter").iterdir())
     assert saved == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+
+
+def test_the_readme_shows_the_quickstart_as_it_runs() -> None:
+    code = (ROOT / "examples" / "quickstart.py").read_text(encoding="utf-8").split('"""\n\n', 1)[1]
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 12
+    assert f"```python\n{code}```" in (ROOT / "README.md").read_text(encoding="utf-8")
