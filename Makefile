@@ -13,7 +13,7 @@ demo: $(VENV)/installed
 
 # Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
 test: $(VENV)/developed browser lint
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs
 
 lint: $(VENV)/developed
 	$(BIN)/ruff format --check .

@@ -177,10 +177,9 @@ def _labels(row: dict[str, list[int]]) -> list[int]:
     return [t if m else -100 for t, m in zip(row["input_ids"], row["completion_mask"], strict=True)]
 
 
-def test_a_tokenizer_without_eos_is_refused(llama_like: PreTrainedTokenizerFast) -> None:
+def test_a_tokenizer_without_eos_is_refused_for_generation_only(llama_like: PreTrainedTokenizerFast) -> None:
     llama_like.eos_token = None
-    with pytest.raises(ConfigError, match="must have an EOS token"):
-        ensure_pad_token(llama_like)
+    assert ensure_pad_token(llama_like) is not None
     with pytest.raises(ConfigError, match="must have an EOS token"):
         tokenize_generation([Example("a", "b")], llama_like, 10)
 

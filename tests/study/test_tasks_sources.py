@@ -13,6 +13,7 @@ import pytest
 from amplitune.errors import DataError
 from amplitune.study import sources
 from amplitune.study.tasks import Example, TaskConfig, load_task
+from amplitune.zoo import tasks as zoo_tasks
 
 Rows = list[dict[str, Any]]
 
@@ -81,7 +82,6 @@ def test_files_of_each_kind_give_the_same_examples(tmp_path: Path, suffix: str) 
 
 
 def test_zoo_tasks_come_from_the_generators(monkeypatch: pytest.MonkeyPatch) -> None:
-    zoo = pytest.importorskip("amplitune.zoo.tasks")
 
     def generate(name: str) -> dict[str, Rows]:
         assert name == "pairs"
@@ -91,8 +91,8 @@ def test_zoo_tasks_come_from_the_generators(monkeypatch: pytest.MonkeyPatch) -> 
             "test": [{"prompt": "q", "references": ["a", "b"]}],
         }
 
-    monkeypatch.setattr(zoo, "TASKS", {"pairs": generate})
-    monkeypatch.setattr(zoo, "generate", generate)
+    monkeypatch.setattr(zoo_tasks, "TASKS", {"pairs": generate})
+    monkeypatch.setattr(zoo_tasks, "generate", generate)
     loaded = load_task(TaskConfig(name="t", dataset_name="zoo:pairs"))
     assert (len(loaded.train), len(loaded.validation)) == (10, 2)
     assert loaded.test == [Example("q\n", "a", ("a", "b"), None, 0)]
@@ -101,9 +101,8 @@ def test_zoo_tasks_come_from_the_generators(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_bundled_tasks_load() -> None:
-    zoo = pytest.importorskip("amplitune.zoo.tasks")
     kinds = {}
-    for name in zoo.TASKS:
+    for name in zoo_tasks.TASKS:
         loaded = load_task(TaskConfig(name="t", dataset_name=f"zoo:{name}"))
         assert loaded.train and loaded.validation and loaded.test
         assert "no validation data" not in loaded.format_note
