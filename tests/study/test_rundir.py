@@ -11,8 +11,9 @@ import pytest
 from tests.study.tiny_models import run_spec
 
 from amplitune.errors import ConfigError
+from amplitune.study.atomic import write_atomically
 from amplitune.study.config import RunSpec
-from amplitune.study.rundir import RunDirectory, partial_folder, read_progress, write_atomically
+from amplitune.study.rundir import RunDirectory, partial_folder, read_progress
 
 STUDY = Path("some folder/study.yaml")
 

@@ -24,7 +24,8 @@ from amplitune.report.samples import Samples, pick_samples
 from amplitune.report.styles import Style, method_styles
 from amplitune.report.tables import write_mean, write_range
 from amplitune.report.units import duration
-from amplitune.study.results import BASE, LOWER_IS_BETTER, Results, method_names, replacing
+from amplitune.study.atomic import replacing
+from amplitune.study.results import BASE, LOWER_IS_BETTER, Results, method_names
 
 
 @dataclass(frozen=True)

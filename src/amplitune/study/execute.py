@@ -15,9 +15,10 @@ from pathlib import Path
 import yaml
 
 from amplitune.errors import ConfigError
+from amplitune.study.atomic import write_atomically
 from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.progress import Progress
-from amplitune.study.rundir import RunDirectory, partial_folder, read_progress, write_atomically
+from amplitune.study.rundir import RunDirectory, partial_folder, read_progress
 from amplitune.study.stored_run import read_status
 from amplitune.study.study_file import to_yaml
 

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,7 @@ import pandas as pd
 import yaml
 
 from amplitune.errors import ConfigError
+from amplitune.study.atomic import replacing
 from amplitune.study.metrics import METRICS
 from amplitune.study.stored_run import (
     curve_point,
@@ -137,17 +136,6 @@ def write_results(results: Results, directory: Path) -> Path:
     with replacing(path) as partial:
         results.table.to_parquet(partial, index=False)
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to, which becomes `path` at the end unless an error is raised."""
-    partial = path.with_name(f"{path.name}.partial-{os.getpid()}")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def method_names(study: Mapping[str, Any]) -> list[str]:

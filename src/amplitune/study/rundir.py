@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
@@ -10,19 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from amplitune.errors import ConfigError
+from amplitune.study.atomic import PARTIAL, write_atomically
 from amplitune.study.config import RunSpec
 from amplitune.study.study_file import to_yaml
-
-PARTIAL = ".partial"
-"""Suffix of a run's folder while the run is going on; such a folder is never read as a result."""
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader sees the old content or the new, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}{PARTIAL}-{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def partial_folder(directory: Path, spec: RunSpec) -> Path:
