@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from amplitune.errors import ConfigError
-from amplitune.study.methods import adapter_config, find_method
+from amplitune.study.methods import adapter_config, find_method, refuse_settings
 from amplitune.study.strict import StrictModel
 from amplitune.study.tasks import TaskConfig
 
@@ -64,10 +64,8 @@ class MethodConfig(StrictModel):
         method = find_method(self.method)
         if method.trains == "adapter":
             adapter_config(method, "generation", self.config)
-        elif self.config:
-            raise ConfigError(
-                f"`config` must be empty for method {self.method}, but is {self.config!r}. Remove it."
-            )
+        else:
+            refuse_settings(method, self.config)
         TrainingConfig.parse(self.training, f"training of method {self.name or self.method}")
         if not self.name:
             object.__setattr__(self, "name", self.method)

@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.proximal import create_sora_optimizer
+from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError, near_matches
 
 TASK_TYPES = {"generation": "CAUSAL_LM", "classification": "SEQ_CLS"}
@@ -112,6 +113,18 @@ def adapter_config(method: Method, kind: str, settings: Mapping[str, Any]) -> pe
         ) from error
 
 
+def refuse_settings(method: Method, settings: Mapping[str, Any]) -> None:
+    """Refuse settings of an adapter for a method that has none (`base`, `full`).
+
+    Raises:
+        ConfigError: there are some.
+    """
+    if settings:
+        raise ConfigError(
+            f"`config` must be empty for method {method.name}, but is {dict(settings)!r}. Remove it."
+        )
+
+
 def apply_method(
     model: PreTrainedModel, method: Method, kind: str, settings: Mapping[str, Any]
 ) -> torch.nn.Module:
@@ -131,10 +144,7 @@ def apply_method(
         NotImplementedError: the method needs weights, and the model is on the meta device.
     """
     if method.trains != "adapter":
-        if settings:
-            raise ConfigError(
-                f"`config` must be empty for method {method.name}, but is {dict(settings)!r}. Remove it."
-            )
+        refuse_settings(method, settings)
         model.requires_grad_(method.trains == "everything")
         return model
     config = adapter_config(method, kind, settings)
@@ -167,11 +177,5 @@ def create_optimizer(
     """
     if isinstance(settings, SoRAConfig):
         return create_sora_optimizer(model, torch.optim.AdamW, lr=learning_rate, weight_decay=weight_decay)
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in trainable if parameter.ndim >= 2]},
-        {"params": [parameter for parameter in trainable if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=learning_rate, weight_decay=weight_decay
-    )
+    groups = weight_decay_groups(parameter for parameter in model.parameters() if parameter.requires_grad)
+    return torch.optim.AdamW(groups, lr=learning_rate, weight_decay=weight_decay)

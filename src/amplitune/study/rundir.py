@@ -11,6 +11,7 @@ from typing import Any
 from amplitune.errors import ConfigError
 from amplitune.study.atomic import PARTIAL, write_atomically
 from amplitune.study.config import RunSpec
+from amplitune.study.stored_run import read_object
 from amplitune.study.study_file import to_yaml
 
 
@@ -83,10 +84,7 @@ class RunDirectory:
 
 def read_progress(folder: Path) -> dict[str, Any]:
     """What a run's folder last said of its progress; empty where it says nothing yet."""
-    try:
-        return dict(json.loads((folder / "progress.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError):
-        return {}
+    return read_object(folder / "progress.json") or {}
 
 
 def _command(spec: RunSpec, study_file: Path, overrides: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 
 from amplitune.adapters.sora.config import SoRAConfig, check_lambda_schedule
 from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError
 
 
@@ -157,11 +158,7 @@ def create_sora_optimizer(
         "lambda_end": lambda_end,
     }
     gate_ids = {id(gate) for group in gates.values() for gate in group}
-    others = [p for p in model.parameters() if p.requires_grad and id(p) not in gate_ids]
-    groups: list[dict[str, Any]] = [
-        {"params": [p for p in others if p.ndim >= 2]},
-        {"params": [p for p in others if p.ndim < 2], "weight_decay": 0.0},
-    ]
+    groups = weight_decay_groups(p for p in model.parameters() if p.requires_grad and id(p) not in gate_ids)
     for adapter_name, parameters in gates.items():
         groups.append(
             {
@@ -171,7 +168,7 @@ def create_sora_optimizer(
                 **_schedule(configs[adapter_name], overrides),
             }
         )
-    optimizer = optimizer_cls([group for group in groups if group["params"]], lr=lr, **kwargs)  # type: ignore[call-arg]
+    optimizer = optimizer_cls(groups, lr=lr, **kwargs)  # type: ignore[call-arg]
     optimizer.register_step_post_hook(proximal_step)
     return optimizer
 
