@@ -1,14 +1,11 @@
-"""The ansatz: layers of single-qubit rotations, each followed by an entangler of CNOT gates."""
+"""The ansatz: layers of single-qubit rotations around an entangler of CNOT or CZ gates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-import torch
-from torch import Tensor
-
 from amplitune.errors import ConfigError, near_matches
-from amplitune.quantum.gates import RY, RZ, Gate, cnot
+from amplitune.quantum.gates import RY, RZ, Gate
 
 #: The gates on each wire, in the order in which they act; this is also the order of the rows of angles.
 #: "Rot" is PennyLane's Rot(phi, theta, omega) = RZ(omega) RY(theta) RZ(phi).
@@ -18,13 +15,13 @@ Wires = tuple[tuple[int, int], ...]
 
 
 def ring(n_qubits: int) -> Wires:
-    """List the CNOT gates 0->1, 1->2, ..., n-1->0; for two wires 0->1, 1->0; for one wire none.
+    """List the wire pairs 0->1, 1->2, ..., n-1->0; for two wires 0->1, 1->0; for one wire none.
 
     Args:
         n_qubits: number of wires.
 
     Returns:
-        Pairs (control, target) in the order in which they act.
+        Pairs (control, target) in the order in which their gates act.
 
     Example:
         >>> ring(3)
@@ -34,25 +31,25 @@ def ring(n_qubits: int) -> Wires:
 
 
 def linear(n_qubits: int) -> Wires:
-    """List the CNOT gates 0->1, 1->2, ..., n-2->n-1.
+    """List the wire pairs 0->1, 1->2, ..., n-2->n-1.
 
     Args:
         n_qubits: number of wires.
 
     Returns:
-        Pairs (control, target) in the order in which they act.
+        Pairs (control, target) in the order in which their gates act.
     """
     return tuple(pairwise(range(n_qubits)))
 
 
 def all_to_all(n_qubits: int) -> Wires:
-    """List the CNOT gates i->j for all i < j, in lexicographic order.
+    """List the wire pairs i->j for all i < j, in lexicographic order.
 
     Args:
         n_qubits: number of wires.
 
     Returns:
-        Pairs (control, target) in the order in which they act.
+        Pairs (control, target) in the order in which their gates act.
 
     Example:
         >>> all_to_all(3)
@@ -62,7 +59,7 @@ def all_to_all(n_qubits: int) -> Wires:
 
 
 def none(n_qubits: int) -> Wires:
-    """List no gates: the wires stay apart.
+    """List no pairs: the wires stay apart.
 
     Args:
         n_qubits: number of wires.
@@ -73,7 +70,7 @@ def none(n_qubits: int) -> Wires:
     return ()
 
 
-#: The pairs (control, target) of an entangler's CNOT gates for a number of wires.
+#: The pairs (control, target) of an entangler's gates for a number of wires.
 ENTANGLERS: dict[str, Callable[[int], Wires]] = {
     "ring": ring,
     "linear": linear,
@@ -82,39 +79,65 @@ ENTANGLERS: dict[str, Callable[[int], Wires]] = {
 }
 
 
+#: The two-qubit gates of an entangler: CNOT permutes basis states, CZ changes the signs of some.
+ENTANGLING_GATES = ("CNOT", "CZ")
+
+
 @dataclass(frozen=True)
 class Ansatz:
     """The parametrised unitary of a circuit.
 
-        U = E R(theta_depth) ... E R(theta_1)
+        U = U_depth V ... V U_2 V U_1,   U_l = R'(theta_l) E R(theta_l)
+
+    E is the entangler; R' is there when `rotation_after` is given; V, the reflection I - 2 |a><a| about the
+    encoded input, is there when `reuploading` is on. V = A (I - 2 |0><0|) A^+ for the state preparation A.
 
     Args:
-        rotation: gates on each wire, one of "RY", "RYRZ" (RY, then RZ), "Rot" (RZ, then RY, then RZ).
-        entangler: CNOT gates after each layer of rotations, one of "ring", "linear", "all-to-all", "none".
+        rotation: gates on each wire before the entangler, one of "RY", "RYRZ" (RY, then RZ), "Rot" (RZ, then
+            RY, then RZ).
+        entangler: "ring", "linear", "all-to-all", "none", or pairs (control, target) of wires in the order in
+            which their gates act.
         depth: number of layers, at least 1.
+        entangling_gate: the gate on each pair, "CNOT" or "CZ".
+        rotation_after: gates on each wire after the entangler, "none" or as `rotation`.
+        reuploading: encode the input again between layers, as a reflection about it; needs `depth` >= 2.
 
     Raises:
-        ConfigError: a name is unknown, or `depth` is no integer or below 1.
+        ConfigError: a name is unknown, `depth` is no integer or below 1, a pair has not two different wires, or
+            `reuploading` has no place to act.
 
     Source:
-        arXiv 2509.16244 (QAA); the defaults of the paper's circuit are RY, ring, depth 1.
+        arXiv 2509.16244 (QAA); the defaults of the paper's circuit are RY, ring of CNOT, depth 1.
 
     Example:
-        >>> Ansatz("Rot", "linear", depth=2).rotations
-        3
+        >>> Ansatz("Rot", "linear", depth=2, rotation_after="RY").rotations
+        4
     """
 
     rotation: str = "RY"
-    entangler: str = "ring"
+    entangler: str | Wires = "ring"
     depth: int = 1
+    entangling_gate: str = "CNOT"
+    rotation_after: str = "none"
+    reuploading: bool = False
 
     def __post_init__(self) -> None:
-        """Check the names and the depth."""
-        for argument, table in (("rotation", ROTATIONS), ("entangler", ENTANGLERS)):
+        """Check the arguments."""
+        tables: dict[str, Iterable[str]] = {
+            "rotation": ROTATIONS,
+            "entangling_gate": ENTANGLING_GATES,
+            "rotation_after": ("none", *ROTATIONS),
+        }
+        if isinstance(self.entangler, list | tuple):
+            object.__setattr__(self, "entangler", _checked_pairs(self.entangler))
+        else:
+            tables["entangler"] = ENTANGLERS
+        for argument, table in tables.items():
             name = getattr(self, argument)
             if not isinstance(name, str) or name not in table:
+                pairs = " or a list of wire pairs," if argument == "entangler" else ""
                 raise ConfigError(
-                    f"`{argument}` must be one of {', '.join(map(repr, table))}, but is {name!r}. "
+                    f"`{argument}` must be one of {', '.join(map(repr, table))},{pairs} but is {name!r}. "
                     f"{near_matches(str(name), table)}"
                 )
         if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
@@ -122,11 +145,25 @@ class Ansatz:
                 f"`depth` must be an integer of at least 1, but is {self.depth!r}. "
                 "Give the number of layers; 1 is the paper's circuit."
             )
+        if not isinstance(self.reuploading, bool):
+            raise ConfigError(
+                f"`reuploading` must be true or false, but is {self.reuploading!r}. Leave it unset for false."
+            )
+        if self.reuploading and self.depth < 2:
+            raise ConfigError(
+                "`depth` must be at least 2 with reuploading, which acts between layers, but is 1. "
+                "Set depth: 2, or leave `reuploading` unset."
+            )
 
     @property
     def gates(self) -> tuple[Gate, ...]:
-        """The gates on each wire of a layer, in the order in which they act."""
-        return ROTATIONS[self.rotation]
+        """The gates on each wire of a layer, before and after the entangler; the rows of its angles."""
+        return ROTATIONS[self.rotation] + self.gates_after
+
+    @property
+    def gates_after(self) -> tuple[Gate, ...]:
+        """The gates on each wire after the entangler; the last rows of a layer's angles."""
+        return () if self.rotation_after == "none" else ROTATIONS[self.rotation_after]
 
     @property
     def rotations(self) -> int:
@@ -135,27 +172,28 @@ class Ansatz:
 
     @property
     def is_real(self) -> bool:
-        """Whether a real state stays real (CNOT gates are real, so the rotations decide)."""
+        """Whether a real state stays real (CNOT, CZ and reflections are real, so the rotations decide)."""
         return all(gate.is_real for gate in self.gates)
 
+    def pairs(self, n_qubits: int) -> Wires:
+        """List the entangler's wire pairs.
 
-def destinations(entangler: str, n_qubits: int) -> Tensor:
-    """Find where an entangler sends each basis state.
+        Args:
+            n_qubits: number of wires.
 
-        E |i> = |destination_i>
+        Returns:
+            Pairs (control, target) in the order in which their gates act.
+        """
+        return ENTANGLERS[self.entangler](n_qubits) if isinstance(self.entangler, str) else self.entangler
 
-    Args:
-        entangler: a name of ENTANGLERS.
-        n_qubits: number of wires.
 
-    Returns:
-        Permutation of 0, ..., 2**n - 1, int64 on the CPU, shape (2**n,).
-
-    Example:
-        >>> destinations("ring", 2)
-        tensor([0, 3, 1, 2])
-    """
-    states = torch.arange(2**n_qubits, device="cpu")
-    for control, target in ENTANGLERS[entangler](n_qubits):
-        states = cnot(states, control, target, n_qubits)
-    return states
+def _checked_pairs(pairs: Sequence[Sequence[int]]) -> Wires:
+    """The user's wire pairs as tuples, or ConfigError."""
+    for pair in pairs:
+        good = isinstance(pair, list | tuple) and len(pair) == 2 and pair[0] != pair[1]
+        if not good or any(isinstance(wire, bool) or not isinstance(wire, int) or wire < 0 for wire in pair):
+            raise ConfigError(
+                f"`entangler` must hold pairs of two different wires, but has {pair!r}. "
+                "Write, for example, [[0, 1], [1, 2]]; the first wire of a pair is the control."
+            )
+    return tuple((control, target) for control, target in pairs)

@@ -65,6 +65,18 @@ def rz(angle: Tensor) -> Tensor:
     return torch.complex(real, imaginary).unflatten(-1, (2, 2))
 
 
+def as_complex(matrix: Tensor) -> Tensor:
+    """Give a real matrix the complex dtype of its precision; a complex one stays as it is.
+
+    Args:
+        matrix: any shape.
+
+    Returns:
+        Complex, same shape.
+    """
+    return matrix if matrix.is_complex() else torch.complex(matrix, torch.zeros_like(matrix))
+
+
 RY = Gate("RY", is_real=True, matrix=ry)
 RZ = Gate("RZ", is_real=False, matrix=rz)
 

@@ -11,12 +11,13 @@ def compute_dtype(x: Tensor, angles: Tensor) -> torch.dtype:
 
     Args:
         x: real input, any float dtype.
-        angles: real angles, any float dtype.
+        angles: real angles, or unitaries made from them, any dtype.
 
     Returns:
         torch.float64 or torch.float32.
     """
-    return torch.float64 if torch.float64 in (x.dtype, angles.dtype) else torch.float32
+    double = x.dtype == torch.float64 or angles.dtype in (torch.float64, torch.complex128)
+    return torch.float64 if double else torch.float32
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:

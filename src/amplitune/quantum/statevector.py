@@ -1,17 +1,15 @@
-"""Exact statevector evolution of a batch of amplitude-encoded inputs."""
-
-from functools import reduce
+"""Exact statevector evolution of a batch of amplitude-encoded inputs, differentiable by autograd."""
 
 import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError
-from amplitune.quantum.ansatz import destinations
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.constants import constant
 from amplitune.quantum.encoding import check_features, encode
-from amplitune.quantum.gates import kron
+from amplitune.quantum.layers import entangle, first_rotation, reflect, rotate, rotation_factors
+from amplitune.quantum.measurement import squared_magnitude
 from amplitune.quantum.precision import compute_dtype, without_autocast
+from amplitune.quantum.program import Program, block_parameters, program_of
 
 
 def check_arguments(x: Tensor, angles: Tensor, circuit: Circuit) -> None:
@@ -34,125 +32,61 @@ def check_arguments(x: Tensor, angles: Tensor, circuit: Circuit) -> None:
         )
 
 
-def sources(entangler: str, n_qubits: int) -> Tensor:
-    """Find which amplitude an entangler brings to each basis state, the inverse of `destinations`.
-
-        (E psi)_i = psi_source(i)
+def encoded_columns(amplitudes: Tensor, program: Program, dtype: torch.dtype) -> Tensor:
+    """Give the encoded input in the layout of states, with all its zeros.
 
     Args:
-        entangler: a name of ENTANGLERS.
-        n_qubits: number of wires.
+        amplitudes: shape (tokens, width).
+        program: the program.
+        dtype: the states' dtype.
 
     Returns:
-        Permutation of 0, ..., 2**n - 1, int64 on the CPU, shape (2**n,).
+        Shape (2**n, tokens).
     """
-    return torch.argsort(destinations(entangler, n_qubits))
+    missing = 2**program.n_qubits - amplitudes.shape[-1]
+    return torch.nn.functional.pad(amplitudes, (0, missing)).to(dtype).T
 
 
-def entangle(state: Tensor, circuit: Circuit) -> Tensor:
-    """Run the entangler: CNOT gates permute basis states, so all of them together are one permutation.
+def evolve(x: Tensor, parameters: Tensor, program: Program) -> Tensor:
+    """Run a program up to its last block of rotations: no entangler after it, no normalisation.
 
-    Args:
-        state: amplitudes, shape (circuits, 2**n, tokens).
-        circuit: the circuit.
+        psi = scale * B_last ... between_0 B_0 pad(x)
 
-    Returns:
-        Amplitudes, same shape.
-    """
-    if circuit.ansatz.entangler == "none":
-        return state
-    index = constant(
-        sources, circuit.ansatz.entangler, circuit.n_qubits, device=state.device, dtype=torch.int64
-    )
-    return state.index_select(1, index)
-
-
-def rotation_factors(angles: Tensor, circuit: Circuit) -> tuple[Tensor, Tensor]:
-    """Write each layer of rotations as a Kronecker product of two matrices.
-
-        R(theta_l) = major_l (x) minor_l,   P = 2**floor(n/2), Q = 2**ceil(n/2)
-
-    Args:
-        angles: radians, compute dtype, shape (circuits, depth, rotations, n_qubits).
-        circuit: the circuit.
-
-    Returns:
-        major, on the most significant wires, shape (circuits, depth, P, P), and
-        minor, on the others, shape (circuits, depth, Q, Q); complex unless the circuit is real.
-    """
-    matrices = [gate.matrix(angles[:, :, row]) for row, gate in enumerate(circuit.ansatz.gates)]
-    if not circuit.is_real:
-        matrices = [
-            matrix if matrix.is_complex() else torch.complex(matrix, torch.zeros_like(matrix))
-            for matrix in matrices
-        ]
-    wires = list(reduce(lambda first, second: second @ first, matrices).unbind(dim=2))
-    # Measured forward and backward on one CPU core, 1024 tokens, n = 10, 11, 12, depth 1 and 2: the times of
-    # splits from n // 2 - 2 to n // 2 + 2 differ by no more than the noise. The even one has the least work.
-    split = circuit.n_qubits // 2
-    identity = torch.ones_like(wires[0][..., :1, :1])
-    return kron([identity, *wires[:split]]), kron(wires[split:])
-
-
-def squared_magnitude(state: Tensor) -> Tensor:
-    """Square the magnitudes of amplitudes.
-
-    Args:
-        state: real or complex, any shape.
-
-    Returns:
-        |psi_i|^2, real, same shape.
-    """
-    return state.real.square() + state.imag.square() if state.is_complex() else state.square()
-
-
-def evolve(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
-    """Run a circuit up to its last layer of rotations: no entangler after it, no normalisation.
-
-        psi = scale * R(theta_depth) E R(theta_depth-1) ... E R(theta_1) pad(x)
-
-    The tokens are the last dimension, so that a layer of rotations is two batches of large matrix products
+    The tokens are the last dimension, so that a block of rotations is two batches of large matrix products
     that read their input in place, and a permutation of amplitudes moves whole rows of tokens.
 
     Args:
-        x: real, shape (..., features).
-        angles: radians, shape (circuits, depth, rotations, n_qubits).
-        circuit: the circuit.
+        x: real, shape (tokens, features).
+        parameters: as `block_parameters` gives them.
+        program: the program.
 
     Returns:
-        Amplitudes, each token's with a positive factor of its own, shape (circuits, 2**n, tokens) with the
-        leading dimensions of `x` flattened into tokens; real if the circuit is real.
+        Amplitudes, each token's with a positive factor of its own, shape (circuits, 2**n, tokens); real if the
+        program is real.
     """
-    dtype = compute_dtype(x, angles)
-    major, minor = rotation_factors(angles.to(dtype), circuit)
-    circuits, depth, p, _ = major.shape
-    q = minor.shape[-1]
-    amplitudes = encode(x, dtype, multiple=q).to(minor.dtype)
-    tokens, width = amplitudes.shape
-    # The amplitudes after these blocks are zeros: never written, and skipped by the first major factor.
-    blocks = width // q
-    state = amplitudes.view(tokens, blocks, q).permute(1, 2, 0)
-    state = torch.bmm(minor[:, 0].reshape(circuits * q, q).expand(blocks, -1, -1), state)
-    state = state.view(blocks, circuits, q * tokens).transpose(0, 1)
-    state = torch.bmm(major[:, 0, :, :blocks], state)
-    for layer in range(1, depth):
-        state = entangle(state.view(circuits, p * q, tokens), circuit)
-        factors = minor[:, layer, None].expand(circuits, p, q, q).reshape(circuits * p, q, q)
-        state = torch.bmm(factors, state.view(circuits * p, q, tokens))
-        state = torch.bmm(major[:, layer], state.view(circuits, p, q * tokens))
-    return state.view(circuits, p * q, tokens)
+    major, minor = rotation_factors(parameters, program)
+    encoded = encode(x, compute_dtype(x, parameters), multiple=minor.shape[-1])
+    state = first_rotation(encoded.to(minor.dtype), major[:, 0], minor[:, 0])
+    for block, steps in enumerate(program.between, start=1):
+        for step in steps:
+            if step == "E":
+                state = entangle(state, program)
+            else:
+                state = reflect(state, encoded_columns(encoded, program, state.dtype))
+        state = rotate(state, major[:, block], minor[:, block])
+    return state
 
 
 def statevector(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
     """Run circuits on amplitude-encoded rows and return their final states.
 
-        psi = U(theta) pad(x) / ||x||_2,   U = E R(theta_depth) ... E R(theta_1)
+        psi = U(theta) pad(x) / ||x||_2
 
     Args:
         x: real, shape (..., features), any float dtype; features at most 2**n. Wire 0 is the most significant
             bit of the amplitude's index.
         angles: radians, real, shape (circuits, depth, rotations, n_qubits); all circuits share the input.
-        circuit: the circuit.
+        circuit: the circuit; its readout is not used.
 
     Returns:
         States of norm 1, shape (..., circuits, 2**n): real if `circuit.is_real`, otherwise complex; double
@@ -172,8 +106,12 @@ def statevector(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
         tensor([[0.0000, 0.8000, 0.0000, 0.6000]])
     """
     check_arguments(x, angles, circuit)
+    program = program_of(circuit)
+    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     with without_autocast(x.device):
-        state = entangle(evolve(x, angles, circuit), circuit)
+        state = evolve(rows, block_parameters(angles.to(compute_dtype(x, angles)), circuit), program)
+        if program.folded:
+            state = entangle(state, program)
         squared = squared_magnitude(state).sum(dim=1, keepdim=True)
         state = state * torch.where(squared == 0, 1, squared).rsqrt()
     return state.permute(2, 0, 1).reshape(*x.shape[:-1], angles.shape[0], 2**circuit.n_qubits)

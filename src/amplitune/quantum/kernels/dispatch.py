@@ -1,0 +1,120 @@
+"""The one rule that chooses a kernel for a circuit on a device, and the way to override it."""
+
+import logging
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cache
+
+from torch import Tensor
+
+from amplitune.errors import ConfigError, near_matches
+from amplitune.quantum.kernels import reference
+from amplitune.quantum.program import Program
+
+Gradients = tuple[Tensor | None, Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A way to run a program.
+
+    Args:
+        name: its name.
+        unsupported: maps a program and its input to the reason why it cannot run them, or None.
+        forward: maps x (tokens, features), parameters and program to z (tokens, circuits * m).
+        backward: maps dL/dz, x, parameters, program and whether dL/dx is wanted to dL/dx, dL/dparameters and z.
+    """
+
+    name: str
+    unsupported: Callable[[Program, Tensor], str | None]
+    forward: Callable[[Tensor, Tensor, Program], Tensor]
+    backward: Callable[[Tensor, Tensor, Tensor, Program, bool], Gradients]
+
+
+#: In the order of preference. "torch" runs everything everywhere; the others are tested against it.
+KERNELS = {
+    "torch": Kernel("torch", lambda program, x: None, reference.forward, reference.backward),
+}
+
+VARIABLE = "AMPLITUNE_KERNEL"
+
+_override: ContextVar[str | None] = ContextVar("amplitune_kernel", default=None)
+_log = logging.getLogger("amplitune")
+
+
+@contextmanager
+def kernel(name: str | None) -> Iterator[None]:
+    """Use one kernel inside a with-block, whatever the rule would choose.
+
+    The environment variable AMPLITUNE_KERNEL does the same for a whole process.
+
+    Args:
+        name: "torch", "native" or "triton"; None for the rule.
+
+    Raises:
+        ConfigError: the name is unknown; or, when a circuit runs, the kernel cannot run it.
+
+    Example:
+        >>> import torch
+        >>> from amplitune.quantum import Circuit, expectation
+        >>> circuit = Circuit(2)
+        >>> with kernel("torch"):
+        ...     expectation(torch.tensor([0.0, 3.0, 4.0]), torch.zeros(circuit.angle_shape()), circuit)
+        tensor([[...]])
+    """
+    if name is not None and name not in KERNELS:
+        raise ConfigError(
+            f"`kernel` must be one of {', '.join(map(repr, KERNELS))}, but is {name!r}. "
+            f"{near_matches(str(name), KERNELS)}"
+        )
+    token = _override.set(name)
+    try:
+        yield
+    finally:
+        _override.reset(token)
+
+
+def choose(program: Program, x: Tensor) -> Kernel:
+    """Choose the kernel: the one asked for, otherwise the first of KERNELS that can run the program.
+
+    Args:
+        program: the program.
+        x: its input, shape (tokens, features).
+
+    Returns:
+        The kernel.
+
+    Raises:
+        ConfigError: a kernel was asked for that is unknown or cannot run the program.
+    """
+    name = _override.get() or os.environ.get(VARIABLE)
+    if name:
+        if name not in KERNELS:
+            raise ConfigError(
+                f"`{VARIABLE}` must be one of {', '.join(map(repr, KERNELS))}, but is {name!r}. "
+                f"{near_matches(name, KERNELS)}"
+            )
+        reason = KERNELS[name].unsupported(program, x)
+        if reason is not None:
+            raise ConfigError(
+                f"`kernel` must be able to run the circuit, but {name!r} is not: {reason}. "
+                "Use 'torch', or leave the choice to the rule."
+            )
+        return KERNELS[name]
+    reasons = []
+    for candidate in KERNELS.values():
+        reason = candidate.unsupported(program, x)
+        if reason is None:
+            _report(candidate.name, x.device.type, tuple(reasons))
+            return candidate
+        reasons.append(f"{candidate.name}: {reason}")
+    raise AssertionError("the torch kernel runs everything")
+
+
+@cache
+def _report(name: str, device: str, reasons: tuple[str, ...]) -> None:
+    """Log a choice, once for each."""
+    _log.info("circuits on %s run with the %s kernel (%s)", device, name, "; ".join(reasons) or "first choice")

@@ -1,0 +1,65 @@
+"""The kernel of readouts that are linear in the input: one matrix product, and its gradients."""
+
+import torch
+from torch import Tensor
+
+from amplitune.quantum.encoding import power_of_two_scale
+
+
+def _scaled(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Rows within the range of their squares, and their norms (1 for a row of zeros)."""
+    rows = x * power_of_two_scale(x, dtype)
+    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return rows, torch.where(norm == 0, 1, norm)
+
+
+def forward(x: Tensor, functionals: Tensor, keeps_norm: bool) -> Tensor:
+    """Apply linear functionals to encoded rows.
+
+        z = f x, or f x / ||x||
+
+    Args:
+        x: real, shape (tokens, features).
+        functionals: f in the compute dtype, shape (circuits * m, 2**n).
+        keeps_norm: whether the norm stays.
+
+    Returns:
+        Shape (tokens, circuits * m); zeros for a row of zeros.
+    """
+    used = functionals[:, : x.shape[-1]].T
+    if keeps_norm:
+        return x.to(functionals.dtype) @ used
+    rows, norm = _scaled(x, functionals.dtype)
+    return (rows @ used) / norm
+
+
+def backward(
+    grad_z: Tensor, x: Tensor, functionals: Tensor, keeps_norm: bool, needs_x: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Take the gradients of `forward`.
+
+    Args:
+        grad_z: dL/dz, shape (tokens, circuits * m).
+        x: real, shape (tokens, features).
+        functionals: f, shape (circuits * m, 2**n).
+        keeps_norm: whether the norm stays.
+        needs_x: whether dL/dx is wanted.
+
+    Returns:
+        dL/dx in the dtype of `x`, or None; dL/df; and z once more.
+    """
+    dtype, features = functionals.dtype, x.shape[-1]
+    used = functionals[:, :features]
+    if keeps_norm:
+        rows = x.to(dtype)
+        z = rows @ used.T
+        drows = grad_z @ used if needs_x else None
+    else:
+        rows, norm = _scaled(x, dtype)
+        z = (rows @ used.T) / norm
+        grad_z = grad_z / norm
+        if needs_x:
+            radial = (grad_z * z).sum(dim=-1, keepdim=True) / norm
+            drows = (grad_z @ used - radial * rows) * power_of_two_scale(x, dtype)
+    dfunctionals = torch.nn.functional.pad(grad_z.T @ rows, (0, functionals.shape[-1] - features))
+    return drows.to(x.dtype) if needs_x else None, dfunctionals, z

@@ -1,0 +1,165 @@
+"""The operators that run a circuit for autograd, torch.compile, vmap and fake tensors alike."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.encoding import power_of_two_scale
+from amplitune.quantum.kernels import linear, reference
+from amplitune.quantum.kernels.dispatch import choose
+from amplitune.quantum.precision import compute_dtype, without_autocast
+from amplitune.quantum.program import program_of
+from amplitune.quantum.readout import INTERFEROMETRIC
+
+# `parameters` are those of `block_parameters`, or the functionals of an interferometric readout; `circuit` is a
+# circuit's key, because an operator takes tensors, numbers and text only.
+
+
+def norms(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Measure rows without overflow on the way.
+
+    Args:
+        x: shape (tokens, features).
+        dtype: compute dtype.
+
+    Returns:
+        ||x||_2, shape (tokens, 1).
+    """
+    scale = power_of_two_scale(x, dtype)
+    return torch.linalg.vector_norm(x * scale, dim=-1, keepdim=True) / scale
+
+
+def differentiable(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
+    """Compute what the operator computes, by operations that autograd differentiates to any order.
+
+    Args:
+        x: real, shape (tokens, features).
+        parameters: see above.
+        circuit: the circuit's key.
+
+    Returns:
+        z, shape (tokens, circuits * m).
+    """
+    described = Circuit.from_key(circuit)
+    with without_autocast(x.device):
+        if described.readout == INTERFEROMETRIC:
+            return linear.forward(x, parameters, described.norm == "restore")
+        z = reference.values(x, parameters, program_of(described))
+        return z * norms(x, z.dtype) if described.norm == "restore" else z
+
+
+@torch.library.custom_op("amplitune::expectation", mutates_args=())
+def expectation_op(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
+    """Run a circuit: x (tokens, features) -> z (tokens, circuits * m)."""
+    described = Circuit.from_key(circuit)
+    with without_autocast(x.device):
+        if described.readout == INTERFEROMETRIC:
+            return linear.forward(x, parameters, described.norm == "restore")
+        program = program_of(described)
+        z = choose(program, x).forward(x, parameters, program)
+        return z * norms(x, z.dtype) if described.norm == "restore" else z
+
+
+@torch.library.custom_op("amplitune::expectation_backward", mutates_args=())
+def backward_op(
+    grad_z: Tensor, x: Tensor, parameters: Tensor, circuit: str, needs_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Recompute a circuit and take its gradients: dL/dx (empty unless wanted), dL/dparameters, and z again."""
+    described = Circuit.from_key(circuit)
+    with without_autocast(x.device):
+        if described.readout == INTERFEROMETRIC:
+            keeps = described.norm == "restore"
+            dx, dparameters, z = linear.backward(grad_z, x, parameters, keeps, needs_x)
+        else:
+            program = program_of(described)
+            chosen = choose(program, x)
+            if described.norm == "restore":
+                norm = norms(x, grad_z.dtype)
+                dx, dparameters, z = chosen.backward(grad_z * norm, x, parameters, program, needs_x)
+                z = z * norm
+                if dx is not None:
+                    radial = (grad_z * z).sum(-1, keepdim=True) / torch.where(norm == 0, 1, norm).square()
+                    dx = dx + (radial * x).to(dx.dtype)
+            else:
+                dx, dparameters, z = chosen.backward(grad_z, x, parameters, program, needs_x)
+    return x.new_empty(0) if dx is None else dx, dparameters, z
+
+
+@expectation_op.register_fake
+def _(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
+    return _fake_values(x, parameters, circuit)
+
+
+@backward_op.register_fake
+def _(
+    grad_z: Tensor, x: Tensor, parameters: Tensor, circuit: str, needs_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    dx = torch.empty_like(x, memory_format=torch.contiguous_format) if needs_x else x.new_empty(0)
+    return dx, torch.empty_like(parameters), _fake_values(x, parameters, circuit)
+
+
+def _fake_values(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
+    described = Circuit.from_key(circuit)
+    interferometric = described.readout == INTERFEROMETRIC
+    columns = parameters.shape[0] * (1 if interferometric else described.n_observables)
+    return x.new_empty(x.shape[0], columns, dtype=compute_dtype(x, parameters))
+
+
+def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, str], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:2])
+    ctx.circuit = inputs[2]
+
+
+def _differentiate(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, Tensor, None]:
+    x, parameters = ctx.saved_tensors
+    needs_x = ctx.needs_input_grad[0]
+    dx, dparameters, _ = backward_op(grad_z, x, parameters, ctx.circuit, needs_x)
+    return dx if needs_x else None, dparameters, None
+
+
+def _keep_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, str, bool], output: object) -> None:
+    ctx.save_for_backward(*inputs[:3])
+    ctx.circuit, ctx.needs_x = inputs[3:]
+
+
+def _differentiate_twice(
+    ctx: Any, grad_dx: Tensor, grad_dparameters: Tensor, grad_z: Tensor
+) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    """The gradient of a gradient, through the differentiable computation; it keeps every state meanwhile."""
+    outer, circuit = (grad_dx, grad_dparameters, grad_z), ctx.circuit
+
+    def gradients(g: Tensor, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        z, pull = torch.func.vjp(lambda *inputs: differentiable(*inputs, circuit), x, parameters)
+        dx, dparameters = pull(g)
+        return dx if ctx.needs_x else x.new_zeros(0), dparameters, z
+
+    _, pull = torch.func.vjp(gradients, *ctx.saved_tensors)
+    dg, dx, dparameters = pull(outer)
+    return dg, dx, dparameters, None, None
+
+
+def _batched(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
+    """The rule of an operator under vmap: the differentiable computation, batched by torch."""
+
+    def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
+        results = torch.vmap(function, in_dims=in_dims, randomness=info.randomness)(*arguments)
+        return results, 0 if outputs == 1 else (0,) * outputs
+
+    return rule
+
+
+def _gradients(
+    grad_z: Tensor, x: Tensor, parameters: Tensor, circuit: str, needs_x: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    z, pull = torch.func.vjp(lambda *inputs: differentiable(*inputs, circuit), x, parameters)
+    dx, dparameters = pull(grad_z)
+    return dx if needs_x else x.new_zeros(0), dparameters, z
+
+
+expectation_op.register_autograd(_differentiate, setup_context=_keep)
+backward_op.register_autograd(_differentiate_twice, setup_context=_keep_backward)
+expectation_op.register_vmap(_batched(differentiable, outputs=1))
+backward_op.register_vmap(_batched(_gradients, outputs=3))
