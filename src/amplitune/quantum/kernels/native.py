@@ -1,0 +1,118 @@
+"""The native kernel: a token's whole forward and backward on a CPU while its state is in cache, for real circuits."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amplitune.quantum.kernels.native_build import load
+from amplitune.quantum.kernels.native_tables import Tables, tables
+from amplitune.quantum.precision import compute_dtype
+from amplitune.quantum.program import Program
+
+#: The largest state, of 2**16 amplitudes, has long left the cache.
+MOST_QUBITS = 16
+
+_TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+
+def unavailable() -> str | None:
+    """Tell why this machine has no native kernel; the first call may compile for some seconds.
+
+    Returns:
+        The reason, or None.
+    """
+    library = load()
+    return library if isinstance(library, str) else None
+
+
+def unsupported(program: Program, x: Tensor) -> str | None:
+    """Tell why the native kernel cannot run a program.
+
+    Args:
+        program: the program.
+        x: its input.
+
+    Returns:
+        The reason, or None.
+    """
+    if x.device.type != "cpu":
+        return f"it runs on a CPU, and the input is on {x.device.type}"
+    if not program.is_real:
+        return "it runs real circuits only (RY, CNOT and CZ)"
+    if any(steps != "E" for steps in program.between):
+        return "it does not run re-uploading"
+    if program.probabilities or any(word.x for word in program.words):
+        return "it measures Pauli words of Z only, after the last entangler is folded into them"
+    if program.n_qubits > MOST_QUBITS:
+        return f"it runs up to {MOST_QUBITS} qubits, and the circuit has {program.n_qubits}"
+    return unavailable()
+
+
+def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
+    """Compute a program's readouts.
+
+    Args:
+        x: real, shape (tokens, features), any float dtype.
+        angles: as `block_parameters` gives them, shape (circuits, blocks, n_qubits).
+        program: the program.
+
+    Returns:
+        Shape (tokens, circuits * m), in the compute dtype; zeros for a row of zeros.
+    """
+    return _run(x, angles, program, None, None, None)
+
+
+def backward(
+    grad_z: Tensor, x: Tensor, angles: Tensor, program: Program, needs_x: bool
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Recompute a program's states, a token at a time, and take gradients.
+
+    Args:
+        grad_z: dL/dz, shape (tokens, circuits * m).
+        x: real, shape (tokens, features).
+        angles: as `block_parameters` gives them.
+        program: the program.
+        needs_x: whether dL/dx is wanted.
+
+    Returns:
+        dL/dx in the dtype of `x`, or None; dL/dangles in the dtype of `angles`; and z once more.
+    """
+    dtype = compute_dtype(x, angles)
+    dx = torch.empty(x.shape, dtype=x.dtype) if needs_x else None
+    dangles = torch.empty(angles.shape, dtype=dtype)
+    z = _run(x, angles, program, grad_z, dx, dangles)
+    return dx, dangles.to(angles.dtype), z
+
+
+def _run(
+    x: Tensor,
+    angles: Tensor,
+    program: Program,
+    grad_z: Tensor | None,
+    dx: Tensor | None,
+    dangles: Tensor | None,
+) -> Tensor:
+    """Call the library; its threads are as many as torch's, and it lets go of the interpreter's lock."""
+    library: Any = load()
+    dtype = compute_dtype(x, angles)
+    double = dtype == torch.float64
+    plan: Tables = tables(program, library.amplitune_lanes(double), library.amplitune_widest())
+    # One position in a row after the other; rows may be apart from each other.
+    if x.stride(1) != 1:
+        x = x.contiguous()
+    angles = angles.detach().to(dtype).contiguous()
+    tokens, features = x.shape
+    circuits = angles.shape[0]
+    z = torch.empty(tokens, circuits * program.n_observables, dtype=dtype)
+    if grad_z is not None:
+        grad_z = grad_z.to(dtype).contiguous()
+    status = library.amplitune_run(
+        plan.address, double, x.data_ptr(), _TYPES[x.dtype], x.stride(0), tokens, features, angles.data_ptr(),
+        circuits, None if grad_z is None else grad_z.data_ptr(), z.data_ptr(),
+        None if dx is None else dx.data_ptr(), None if dangles is None else dangles.data_ptr(),
+        torch.get_num_threads(),
+    )  # fmt: skip
+    if status:
+        raise MemoryError("the native kernel found no memory for its states")
+    return z

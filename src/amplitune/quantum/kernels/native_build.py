@@ -1,0 +1,176 @@
+"""The native kernel's library: compiled once by the machine's own C compiler, kept in the user's cache, loaded."""
+
+import ctypes
+import hashlib
+import os
+import platform
+import shlex
+import shutil
+import stat
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+
+import torch
+
+SOURCES = ("native.c", "native_kernel.h", "native_token.h")
+#: -march=native is left out where a compiler does not know it. A NaN must stay a NaN: no -ffast-math.
+FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
+NATIVE = ("-march=native",)
+COMPILER = "CC"
+_SECONDS = 120
+
+
+class Unavailable(Exception):
+    """The library cannot be built or loaded; the message says why."""
+
+
+def cache_folder() -> Path:
+    """The folder of compiled libraries: $XDG_CACHE_HOME/amplitune or ~/.cache/amplitune.
+
+    Returns:
+        The folder, made if need be and closed to others. A folder that others may write to could hand this
+        process their code, so it is refused.
+
+    Raises:
+        Unavailable: it cannot be made, or is open to others.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        folder = (Path(base) if base else Path.home() / ".cache") / "amplitune"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"no cache folder for the compiled library: {error}") from error
+    if hasattr(os, "getuid") and (
+        status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        raise Unavailable(f"the cache folder {folder} belongs to another user or can be written to by others")
+    return folder
+
+
+def compiler() -> tuple[list[str], str]:
+    """The C compiler and its version.
+
+    Returns:
+        The command ($CC, or the first of cc, gcc, clang) and what it says of itself.
+
+    Raises:
+        Unavailable: there is none, or it does not run.
+    """
+    named = os.environ.get(COMPILER)
+    command = shlex.split(named) if named else []
+    if not command:
+        found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+        if found is None:
+            raise Unavailable("no C compiler (cc, gcc, clang) on the PATH; set CC")
+        command = [found]
+    return command, _run([*command, "--version"])
+
+
+def processor() -> str:
+    """What -march=native depends on: a cache folder may be shared by different machines.
+
+    Returns:
+        The architecture, and on Linux the model and the instruction sets of the first core.
+    """
+    told = [platform.system(), platform.machine(), platform.processor()]
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    except OSError:
+        return "\n".join(told)
+    return "\n".join(
+        told + [line for line in first.splitlines() if line.startswith(("model name", "flags", "Feat"))]
+    )
+
+
+def build() -> Path:
+    """Compile the library unless the cache holds it.
+
+    Returns:
+        Its path.
+
+    Raises:
+        Unavailable: there is no compiler or no cache folder, or the compiler fails.
+    """
+    command, version = compiler()
+    source = Path(__file__).parent
+    digest = hashlib.sha256()
+    for part in (*map(source.joinpath, SOURCES),):
+        digest.update(part.read_bytes())
+    digest.update("\0".join((*command, *FLAGS, *NATIVE, version, processor())).encode())
+    library = cache_folder() / f"native-{digest.hexdigest()[:32]}.so"
+    if library.exists():
+        return library
+    # Two processes may compile at once: each into a folder of its own, and the last rename wins.
+    try:
+        with tempfile.TemporaryDirectory(dir=library.parent, prefix="build-") as folder:
+            made = Path(folder) / library.name
+            arguments = [*FLAGS, str(source / SOURCES[0]), "-o", str(made), "-lm"]
+            try:
+                _run([*command, *NATIVE, *arguments])
+            except Unavailable:
+                _run([*command, *arguments])
+            made.replace(library)
+    except OSError as error:
+        raise Unavailable(f"the compiled library cannot be written: {error}") from error
+    return library
+
+
+@cache
+def load() -> ctypes.CDLL | str:
+    """Load the library, compiling it if need be; tried once in a process.
+
+    Returns:
+        The library, with its threads joined to torch's; or the reason why there is none.
+    """
+    try:
+        library = ctypes.CDLL(str(build()))
+        library.amplitune_run.argtypes = [
+            ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_int64] * 3,
+            ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_int64,
+        ]  # fmt: skip
+    except (Unavailable, OSError, AttributeError) as error:
+        return str(error)
+    pool = openmp()
+    if pool is not None:
+        entries = [ctypes.cast(getattr(pool, name), ctypes.c_void_p) for name in _ENTRIES]
+        library.amplitune_set_pool(*entries)
+        # The addresses must stay valid as long as the library is.
+        library.pool = pool
+    return library
+
+
+_ENTRIES = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads")
+
+
+def openmp() -> ctypes.CDLL | None:
+    """Find the OpenMP runtime whose threads torch has started; those of a second one would spin against them.
+
+    Returns:
+        The runtime, or None if it cannot be found; the kernel then runs on one thread.
+    """
+    # torch opens its runtime for all libraries; where it does not, it is one of the files beside libtorch.
+    # GNU's, LLVM's and Intel's runtimes all have GNU's entry.
+    beside = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*.so*"))
+    for candidate in (None, *map(str, beside)):
+        try:
+            runtime = ctypes.CDLL(candidate)
+            if all(hasattr(runtime, name) for name in _ENTRIES):
+                return runtime
+        except OSError:
+            continue
+    return None
+
+
+def _run(command: list[str]) -> str:
+    """Run a compiler and return what it prints."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise Unavailable(f"the C compiler does not run: {error}") from error
+    if done.returncode:
+        message = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
+        raise Unavailable(f"the C compiler {command[0]} fails with status {done.returncode}: {message[0]}")
+    return done.stdout

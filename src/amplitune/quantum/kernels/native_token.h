@@ -1,0 +1,198 @@
+/* One token after another through the steps of native_kernel.h. Included by native.c as that file is. */
+
+#if WIDEST > 3
+#define WIDE(CALL) case 4: CALL(4); break;
+#else
+#define WIDE(CALL)
+#endif
+#define BY_RADIX(radix, CALL) \
+  switch (radix) {            \
+    case 0: CALL(0); break;   \
+    case 1: CALL(1); break;   \
+    case 2: CALL(2); break;   \
+    case 3: CALL(3); break;   \
+    WIDE(CALL)                \
+  }
+
+/* One pass of a block: number 0 has the lanes and the factor. */
+static void N(rotate)(const Tables *t, int pass, V *out, const V *in, REAL factor, const N(Block) * block) {
+  int count = 1 << (t->bits - LANE_BITS), bit = LANE_BITS;
+  for (int before = 0; before < pass; before++) bit += t->radix[before];
+  int stride = 1 << (bit - LANE_BITS);
+#define FIRST(r) N(rotate_)(r, 1, out, in, count, 1, factor, block, block->u + LANE_BITS)
+#define LATER(r) N(rotate_)(r, 0, out, in, count, stride, 1, block, block->u + bit)
+  if (pass == 0)
+    BY_RADIX(t->radix[pass], FIRST)
+  else
+    BY_RADIX(t->radix[pass], LATER)
+#undef FIRST
+#undef LATER
+}
+
+static void N(unrotate)(const Tables *t, int pass, V *lambda, const V *psi, REAL factor, const N(Block) * block,
+                        double *sums) {
+  int count = 1 << (t->bits - LANE_BITS), bit = LANE_BITS;
+  for (int before = 0; before < pass; before++) bit += t->radix[before];
+  int stride = 1 << (bit - LANE_BITS);
+#define FIRST(r) N(unrotate_)(r, 1, lambda, psi, count, 1, factor, block, block->u + LANE_BITS, sums + LANE_BITS, sums)
+#define LATER(r) N(unrotate_)(r, 0, lambda, psi, count, stride, 1, block, block->u + bit, sums + bit, sums)
+  if (pass == 0)
+    BY_RADIX(t->radix[pass], FIRST)
+  else
+    BY_RADIX(t->radix[pass], LATER)
+#undef FIRST
+#undef LATER
+}
+
+/* The sums under all signs inside each leaf: lane m gets the sum with the signs (-1)^|lane & m|. */
+static void N(leaves)(const Tables *t, V *work) {
+  for (int leaf = 0; leaf < t->leaves; leaf++)
+    for (int b = 0; b < LANE_BITS; b++) work[leaf] = N(swap)(work[leaf], b) - work[leaf] * N(lane_sign)(b);
+}
+
+static void N(fold)(const Tables *t, V *work, const V *psi) {
+  for (int step = 0; step < t->n_steps; step++) {
+    const int32_t *s = t->steps + 5 * step;
+#define FIRST(r) N(fold_)(r, 1, work + s[3], psi, s[1], s[4])
+#define LATER(r) N(fold_)(r, 0, work + s[3], work + s[2], s[1], s[4])
+    if (s[2] < 0)
+      BY_RADIX(s[0], FIRST)
+    else
+      BY_RADIX(s[0], LATER)
+#undef FIRST
+#undef LATER
+  }
+  N(leaves)(t, work);
+}
+
+static void N(unfold)(const Tables *t, V *work, V *lambda, const V *psi) {
+  N(leaves)(t, work);
+  for (int step = t->n_steps - 1; step >= 0; step--) {
+    const int32_t *s = t->steps + 5 * step;
+#define FIRST(r) N(unfold_)(r, 1, lambda, work + s[3], psi, s[1], s[4])
+#define LATER(r) N(unfold_)(r, 0, work + s[2], work + s[3], psi, s[1], s[4])
+    if (s[2] < 0)
+      BY_RADIX(s[0], FIRST)
+    else
+      BY_RADIX(s[0], LATER)
+#undef FIRST
+#undef LATER
+  }
+}
+
+/* E behind a block whose K are in `mask`; the sign of an amplitude is that of E and of K. */
+INLINE REAL N(between_sign)(const Tables *t, int i, int from, uint32_t mask) {
+  int odd = __builtin_parity((uint32_t)from & mask);
+  return (odd ? -1 : 1) * (t->sign ? (REAL)t->sign[i] : 1);
+}
+
+static void N(between)(const Tables *t, REAL *restrict out, const REAL *restrict in, uint32_t mask) {
+  int size = 1 << t->bits;
+  if (!mask && !t->sign)
+    for (int i = 0; i < size; i++) out[i] = in[t->source[i]];
+  else
+    for (int i = 0; i < size; i++) {
+      int from = t->source[i];
+      out[i] = N(between_sign)(t, i, from, mask) * in[from ^ (int)mask];
+    }
+}
+
+static void N(between_back)(const Tables *t, REAL *restrict out, const REAL *restrict in, uint32_t mask) {
+  int size = 1 << t->bits;
+  if (!mask && !t->sign)
+    for (int i = 0; i < size; i++) out[t->source[i]] = in[i];
+  else
+    for (int i = 0; i < size; i++) {
+      int from = t->source[i];
+      out[from ^ (int)mask] = N(between_sign)(t, i, from, mask) * in[i];
+    }
+}
+
+/* Tokens first..last-1. `sums`: (circuits, blocks, bits), added to. */
+static void N(work)(const Call *call, int64_t first, int64_t last, double *sums, int *failed) {
+  const Tables *t = call->tables;
+  const int backward = call->grad_z != NULL, passes = t->passes, blocks = t->blocks, words = t->n_words;
+  const int64_t size = (int64_t)1 << t->bits, vectors = size / LANES;
+  /* Backward needs the state after each pass again; forward overwrites it. */
+  const int64_t states = backward ? (int64_t)blocks * passes : 1;
+  const int64_t rows = 3 + states; /* the loaded row, E's output, lambda */
+  const size_t block_bytes = sizeof(N(Block)) * blocks * call->circuits;
+  char *memory = scratch(sizeof(REAL) * size * (rows + 1) + sizeof(V) * t->work + block_bytes);
+  if (!memory) {
+    *failed = 1;
+    return;
+  }
+  V *row = (V *)memory, *other = row + vectors, *lambda = other + vectors, *dx = lambda + vectors,
+    *kept = dx + vectors, *work = kept + states * vectors;
+  N(Block) *all_blocks = (N(Block) *)(work + t->work);
+  for (int i = 0; i < call->circuits * blocks; i++)
+    N(prepare)(all_blocks + i, (const REAL *)call->angles + (int64_t)i * t->n_qubits, t->n_qubits, t->bits);
+  const int64_t x_size = call->x_type == FLOAT64 ? 8 : call->x_type == FLOAT32 ? 4 : 2;
+  REAL *sum = (REAL *)work;
+  for (int64_t token = first; token < last; token++) {
+    const char *from = (const char *)call->x + token * call->row_stride * x_size;
+    REAL scale = N(load)((REAL *)row, from, call->x_type, call->features, size);
+    for (int circuit = 0; circuit < call->circuits; circuit++) {
+      const N(Block) *block = all_blocks + circuit * blocks;
+      const V *in = row;
+      V *psi = kept;
+      for (int j = 0; j < blocks; j++) {
+        if (j) {
+          N(between)(t, (REAL *)other, (REAL *)psi, block[j - 1].mask);
+          in = other;
+        }
+        for (int pass = 0; pass < passes; pass++) {
+          if (backward) psi = kept + (j * passes + pass) * vectors;
+          N(rotate)(t, pass, psi, in, j ? block[j - 1].factor : scale, block + j);
+          in = psi;
+        }
+      }
+      const uint32_t mask = block[blocks - 1].mask;
+      const int64_t at = (token * call->circuits + circuit) * words;
+      REAL *z = (REAL *)call->z + at;
+      N(fold)(t, work, psi);
+      const REAL norm = sum[t->place[words]], inverse = norm == 0 ? 0 : 1 / norm;
+      for (int k = 0; k < words; k++) {
+        REAL sign = __builtin_parity((uint32_t)t->word[k] & mask) ? -t->word_sign[k] : t->word_sign[k];
+        z[k] = norm == 0 ? 0 : sign * sum[t->place[k]] * inverse;
+      }
+      if (!backward) continue;
+      const REAL *grad = (const REAL *)call->grad_z + at;
+      memset(work, 0, sizeof(V) * t->leaves);
+      if (norm != 0) {
+        REAL mean = 0;
+        for (int k = 0; k < words; k++) {
+          REAL sign = __builtin_parity((uint32_t)t->word[k] & mask) ? -t->word_sign[k] : t->word_sign[k];
+          sum[t->place[k]] += 2 * inverse * sign * grad[k];
+          mean += grad[k] * z[k];
+        }
+        sum[t->place[words]] -= 2 * inverse * mean;
+      }
+      N(unfold)(t, work, lambda, psi);
+      for (int j = blocks - 1; j >= 0; j--) {
+        double *into = sums + (circuit * blocks + j) * t->bits;
+        for (int pass = passes - 1; pass >= 0; pass--)
+          N(unrotate)(t, pass, lambda, kept + (j * passes + pass) * vectors, j ? block[j - 1].factor : scale,
+                      block + j, into);
+        if (j) {
+          N(between_back)(t, (REAL *)other, (REAL *)lambda, block[j - 1].mask);
+          V *free_row = lambda;
+          lambda = other;
+          other = free_row;
+        }
+      }
+      if (call->dx && call->circuits > 1)
+        for (int64_t i = 0; i < vectors; i++) {
+          if (circuit == 0) dx[i] = (V){0};
+          dx[i] += lambda[i];
+        }
+    }
+    if (call->dx)
+      N(save)((char *)call->dx + token * call->features * x_size, (REAL *)(call->circuits > 1 ? dx : lambda),
+              call->x_type, call->features);
+  }
+}
+
+#undef V
+#undef WIDE
+#undef BY_RADIX
