@@ -1,5 +1,7 @@
 """The circuit: an immutable, hashable value with checked arguments."""
 
+import json
+
 import pytest
 import torch
 from torch import Tensor
@@ -30,13 +32,54 @@ def test_circuit_is_an_immutable_value() -> None:
         ({"n_qubits": "3"}, r"`n_qubits` must be an integer of at least 1, but is '3'"),
         ({"n_qubits": True}, r"`n_qubits` must be an integer of at least 1, but is True"),
         ({"n_qubits": 3, "ansatz": "RY"}, r"`ansatz` must be an Ansatz, but is 'RY'"),
-        ({"n_qubits": 3, "readout": "z"}, r"`readout` must be one of 'Z', but is 'z'"),
-        ({"n_qubits": 3, "readout": None}, r"`readout` must be one of 'Z', but is None"),
+        ({"n_qubits": 3, "readout": "z"}, r"`readout` must be one of 'Z', .*, but is 'z'"),
+        ({"n_qubits": 3, "readout": "interferometry"}, r"Did you mean 'interferometric'\?"),
+        ({"n_qubits": 3, "readout": None}, r"`readout` must be one of 'Z', .*, but is None"),
+        ({"n_qubits": 3, "readout": []}, r"`readout` must be one of .* at least one Pauli word, but is \[\]"),
+        ({"n_qubits": 3, "readout": ["Z3"]}, r"a wire from 0 to 2, but 'Z3' has the factor 'Z3'"),
+        ({"n_qubits": 3, "readout": ["ZZ"]}, r"'ZZ' has the factor 'ZZ'"),
+        ({"n_qubits": 3, "readout": ["Z0 X0"]}, r"`readout` must name each wire of a word once"),
+        ({"n_qubits": 3, "readout": [""]}, r"`readout` must hold words of at least one Pauli matrix"),
+        (
+            {"n_qubits": 3, "readout": [0]},
+            r"`readout` must hold words of at least one Pauli matrix, but has 0",
+        ),
+        ({"n_qubits": 3, "norm": "keep"}, r"`norm` must be one of 'drop', 'restore', but is 'keep'"),
+        ({"n_qubits": 3, "ansatz": Ansatz(entangler=((0, 3),))}, r"wires from 0 to 2 .* the pair \(0, 3\)"),
+        (
+            {"n_qubits": 3, "ansatz": Ansatz(depth=2, reuploading=True), "readout": "interferometric"},
+            r"`readout` must not be 'interferometric' with reuploading",
+        ),
     ],
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         Circuit(**arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "circuit",
+    [
+        Circuit(3),
+        Circuit(
+            4, Ansatz("RY", ((3, 0), (1, 2)), 2, "CZ", "Rot", reuploading=True), ("X0", "Z1 Y3"), "restore"
+        ),
+        Circuit(2, Ansatz("Rot", "all-to-all"), "probabilities"),
+    ],
+)
+def test_a_circuit_comes_back_from_its_description(circuit: Circuit) -> None:
+    assert Circuit.from_dict(circuit.to_dict()) == circuit
+    assert Circuit.from_dict(json.loads(json.dumps(circuit.to_dict()))) == circuit
+    assert Circuit.from_key(circuit.key) == circuit
+    assert len(circuit.to_dict()) == 9
+
+
+def test_a_description_may_leave_out_defaults_but_not_the_number_of_qubits() -> None:
+    assert Circuit.from_dict({"n_qubits": 3, "depth": 2}) == Circuit(3, Ansatz(depth=2))
+    with pytest.raises(ConfigError, match=r"`n_qubits` must be given"):
+        Circuit.from_dict({"depth": 2})
+    with pytest.raises(ConfigError, match=r"`rotations` must be a field of a circuit.* mean .*'rotation'"):
+        Circuit.from_dict({"n_qubits": 3, "rotations": "RY"})
 
 
 ANGLES = torch.zeros(1, 2, 1, 3)

@@ -5,16 +5,15 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from amplitune.quantum import Ansatz, Circuit, expectation, statevector
 from amplitune.quantum.constants import constant
-from amplitune.quantum.readout import pauli_z
 
 CPU = torch.device("cpu")
 
 
 def test_a_constant_is_built_once_per_arguments_device_and_dtype() -> None:
-    first = constant(pauli_z, 3, device=CPU, dtype=torch.float32)
-    assert constant(pauli_z, 3, device=CPU, dtype=torch.float32) is first
-    assert constant(pauli_z, 3, device=CPU, dtype=torch.float64).dtype == torch.float64
-    assert constant(pauli_z, 2, device=CPU, dtype=torch.float32).shape == (2, 4)
+    first = constant(torch.eye, 3, device=CPU, dtype=torch.float32)
+    assert constant(torch.eye, 3, device=CPU, dtype=torch.float32) is first
+    assert constant(torch.eye, 3, device=CPU, dtype=torch.float64).dtype == torch.float64
+    assert constant(torch.eye, 2, device=CPU, dtype=torch.float32).shape == (2, 2)
 
 
 def test_a_circuit_first_run_in_inference_mode_can_be_trained_afterwards() -> None:

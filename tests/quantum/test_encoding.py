@@ -49,7 +49,7 @@ def test_scale_is_an_exact_power_of_two_that_brings_the_row_near_one(
     if largest == 0:
         assert scaled.abs().max() == 0
     elif largest < torch.finfo(dtype).tiny:
-        assert 2**-52 <= scaled.abs().max().item() < 1
+        assert 2**-52 <= scaled.abs().max().item() < 2
     else:
         assert 1 <= scaled.abs().max().item() < 4
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum import Ansatz, Circuit, expectation, statevector
-from amplitune.quantum.ansatz import ENTANGLERS, ROTATIONS
+from amplitune.quantum.ansatz import ENTANGLERS, ENTANGLING_GATES, ROTATIONS
+from amplitune.quantum.circuit import NORMS
+from amplitune.quantum.readout import NAMES
 
 # Features for a number of qubits: powers of two, just above and just below one, and far fewer than would fit.
 FEATURES = {1: 2, 2: 3, 3: 7, 4: 11, 5: 32, 6: 33, 7: 7, 8: 129, 9: 300, 10: 768, 11: 1500}
@@ -86,5 +88,63 @@ def test_gradients_through_the_state_equal_pennylane(
 
     expected = torch.autograd.grad((expected_states * weights).real.sum(), (x, angles))
     found = torch.autograd.grad((states * weights).real.sum(), (x, angles))
+    for gradient, expected_gradient in zip(found, expected, strict=True):
+        assert relative_error(gradient, expected_gradient) < 1e-12
+
+
+# The family around the paper's circuit: n_qubits, features, ansatz, readout, norm.
+FAMILY = [
+    Circuit(4, Ansatz("RY", entangler, 2, gate, after), readout, norm)
+    for entangler, gate, after, readout, norm in (
+        ("ring", "CZ", "none", "Z", "drop"),
+        ("ring", "CNOT", "RY", "Z+ZZ", "drop"),
+        ("linear", "CZ", "RY", "XYZ", "drop"),
+        ("all-to-all", "CZ", "RYRZ", "XYZ", "restore"),
+        ("ring", "CNOT", "Rot", "probabilities", "drop"),
+        ("all-to-all", "CNOT", "none", "probabilities", "restore"),
+        ("ring", "CNOT", "none", "interferometric", "drop"),
+        ("linear", "CZ", "RYRZ", "interferometric", "restore"),
+        (((3, 0), (1, 2), (3, 0), (2, 3)), "CNOT", "none", ("X0", "Z1 Z3", "Y2 X3"), "drop"),
+        (((3, 0), (1, 2)), "CZ", "RYRZ", ("Y0", "Y0 Y1 X2 Z3"), "restore"),
+    )
+] + [
+    Circuit(3, Ansatz(rotation, "ring", 3, gate, after, reuploading=True), readout)
+    for rotation, gate, after, readout in (
+        ("RY", "CNOT", "none", "Z"),
+        ("RY", "CZ", "RY", "probabilities"),
+        ("RYRZ", "CNOT", "none", "Z+ZZ"),
+        ("Rot", "CNOT", "RY", "XYZ"),
+    )
+]
+
+
+def test_the_family_visits_every_option() -> None:
+    assert len(FAMILY) == 14
+    assert {circuit.ansatz.entangling_gate for circuit in FAMILY} == set(ENTANGLING_GATES)
+    assert {circuit.ansatz.rotation_after for circuit in FAMILY} == {"none", *ROTATIONS}
+    assert {circuit.readout for circuit in FAMILY if isinstance(circuit.readout, str)} == set(NAMES)
+    assert {circuit.norm for circuit in FAMILY} == set(NORMS)
+
+
+@pytest.mark.parametrize("circuit", FAMILY, ids=str)
+def test_the_family_equals_pennylane(
+    pennylane: Callable[[Tensor, Tensor, Circuit], tuple[Tensor, Tensor]], circuit: Circuit
+) -> None:
+    generator = torch.Generator().manual_seed(17)
+    features = 2**circuit.n_qubits - 3
+    x = torch.randn(2, features, generator=generator, dtype=torch.float64) + torch.linspace(0, 2, features)
+    angles = torch.randn(circuit.angle_shape(2), generator=generator, dtype=torch.float64)
+    x.requires_grad_(), angles.requires_grad_()
+
+    expected_values, expected_states = pennylane(x, angles, circuit)
+    values = expectation(x, angles, circuit)
+
+    assert relative_error(values, expected_values) < 1e-12
+    assert values.shape[-1] == 2 * circuit.n_observables
+    if circuit.readout != "interferometric":
+        assert relative_error(statevector(x, angles, circuit), expected_states) < 1e-12
+    weights = torch.randn(values.shape, generator=generator, dtype=torch.float64)
+    expected = torch.autograd.grad((expected_values * weights).sum(), (x, angles))
+    found = torch.autograd.grad((values * weights).sum(), (x, angles))
     for gradient, expected_gradient in zip(found, expected, strict=True):
         assert relative_error(gradient, expected_gradient) < 1e-12

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from amplitune.quantum import Ansatz, Circuit, statevector
 from amplitune.quantum.ansatz import ENTANGLERS, ROTATIONS
-from amplitune.quantum.statevector import rotation_factors
+from amplitune.quantum.layers import rotation_factors
+from amplitune.quantum.program import block_parameters, program_of
 
 
 @settings(max_examples=60, deadline=None)
@@ -59,7 +60,7 @@ def test_the_two_factors_of_a_layer_are_unitary_and_split_the_wires(rotation: st
     angles = torch.randn(
         circuit.angle_shape(3), generator=torch.Generator().manual_seed(n), dtype=torch.float64
     )
-    major, minor = rotation_factors(angles, circuit)
+    major, minor = rotation_factors(block_parameters(angles, circuit), program_of(circuit))
     assert major.shape[:2] == minor.shape[:2] == (3, 2)
     assert major.shape[-1] * minor.shape[-1] == 2**n
     for factor in (major, minor):

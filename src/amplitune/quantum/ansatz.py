@@ -103,8 +103,8 @@ class Ansatz:
         reuploading: encode the input again between layers, as a reflection about it; needs `depth` >= 2.
 
     Raises:
-        ConfigError: a name is unknown, `depth` is no integer or below 1, a pair has not two different wires, or
-            `reuploading` has no place to act.
+        ConfigError: a name is unknown, `depth` is no integer or below 1, a pair has not two different wires,
+            or `reuploading` has no place to act.
 
     Source:
         arXiv 2509.16244 (QAA); the defaults of the paper's circuit are RY, ring of CNOT, depth 1.

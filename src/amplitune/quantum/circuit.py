@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError, near_matches
@@ -25,11 +26,12 @@ class Circuit:
     Args:
         n_qubits: number of qubits n, at least 1.
         ansatz: the parametrised unitary U.
-        readout: the observables O_k: "Z" on each wire (m = n); "Z+ZZ", also Z_i Z_j for i < j; "XYZ", X, Y and
-            Z on each wire; "probabilities" of the 2**n basis states; "interferometric", z_k = Re <U r| Z_k |U a>
-            with the uniform superposition r, linear in a; or Pauli words such as ("X0", "Z0 Z2").
-        norm: what becomes of the norm that the encoding divides by: "drop", or "restore", which multiplies each
-            z_k by ||x||_2.
+        readout: the observables O_k: "Z" on each wire (m = n); "Z+ZZ", also Z_i Z_j for i < j; "XYZ", X, Y
+            and Z on each wire; "probabilities" of the 2**n basis states; "interferometric",
+            z_k = Re <U r| Z_k |U a> with the uniform superposition r, linear in a; or Pauli words such as
+            ("X0", "Z0 Z2").
+        norm: what becomes of the norm that the encoding divides by: "drop", or "restore", which multiplies
+            each z_k by ||x||_2.
 
     Raises:
         ConfigError: an argument is of the wrong type, unknown or out of range, or two exclude each other.
@@ -63,14 +65,14 @@ class Circuit:
         for pair in self.ansatz.pairs(self.n_qubits):
             if max(pair) >= self.n_qubits:
                 raise ConfigError(
-                    f"`entangler` must name wires from 0 to {self.n_qubits - 1} on {self.n_qubits} qubits, but "
-                    f"has the pair {pair}. Name other wires, or use more qubits."
+                    f"`entangler` must name wires from 0 to {self.n_qubits - 1} on {self.n_qubits} qubits, "
+                    f"but has the pair {pair}. Name other wires, or use more qubits."
                 )
         object.__setattr__(self, "readout", checked_readout(self.readout, self.n_qubits))
         if self.readout == INTERFEROMETRIC and self.ansatz.reuploading:
             raise ConfigError(
-                "`readout` must not be 'interferometric' with reuploading, because a unitary that depends on the "
-                "input leaves nothing linear in it, but is. Leave `reuploading` unset, or read out 'Z'."
+                "`readout` must not be 'interferometric' with reuploading, because a unitary that depends on "
+                "the input leaves nothing linear in it, but is. Leave `reuploading` unset, or read out 'Z'."
             )
         if self.norm not in NORMS:
             raise ConfigError(
@@ -184,8 +186,14 @@ class Circuit:
             )
 
 
-@lru_cache(maxsize=1024)
+# A tracer must take the text as it is: it can neither look into a cache nor into the JSON encoder.
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def _key(circuit: Circuit) -> str:
+    return _described(circuit)
+
+
+@lru_cache(maxsize=1024)
+def _described(circuit: Circuit) -> str:
     return json.dumps(circuit.to_dict(), sort_keys=True)
 
 

@@ -43,8 +43,8 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
 
     Returns:
         Expectation values (or probabilities), shape (..., circuits * m), the observables of the first circuit
-        first; float64 if `x` or `angles` is, otherwise float32 (half-precision input is upcast). A row of zeros
-        has no state and gives zeros with zero gradient; a NaN makes its own row NaN.
+        first; float64 if `x` or `angles` is, otherwise float32 (half-precision input is upcast). A row of
+        zeros has no state and gives zeros with zero gradient; a NaN makes its own row NaN.
 
     Raises:
         ConfigError: an argument has a wrong dtype or shape, or `x` has more features than amplitudes.

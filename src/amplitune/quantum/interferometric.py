@@ -13,8 +13,8 @@ from amplitune.quantum.statevector import evolve
 def functionals(angles: Tensor, circuit: Circuit) -> Tensor:
     """Find the linear functionals of the input that the interferometric readout measures.
 
-        Phi = (|0>|a> + |1>|r>) / sqrt(2),   <X (x) Z_k> after U on the wires = Re <U r| Z_k |U a> = sum_i f_ki a_i
-        f_k = Re(U^+ Z_k U r),   r = (1, ..., 1) / sqrt(2**n)
+        Phi = (|0>|a> + |1>|r>) / sqrt(2),   r = (1, ..., 1) / sqrt(2**n)
+        <X (x) Z_k> after U on the wires = Re <U r| Z_k |U a> = sum_i f_ki a_i,   f_k = Re(U^+ Z_k U r)
 
     They depend on the angles alone, so the circuit runs once, not once for each token.
 

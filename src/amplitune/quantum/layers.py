@@ -48,7 +48,7 @@ def first_rotation(amplitudes: Tensor, major: Tensor, minor: Tensor) -> Tensor:
     state = amplitudes.reshape(tokens, blocks, q).permute(1, 2, 0)
     state = torch.bmm(minor.reshape(circuits * q, q).expand(blocks, -1, -1), state)
     state = state.reshape(blocks, circuits, q * tokens).transpose(0, 1)
-    return torch.bmm(major[:, :, :blocks], state).reshape(circuits, -1, tokens)
+    return torch.bmm(major[:, :, :blocks], state).reshape(circuits, major.shape[1] * q, tokens)
 
 
 def rotate(state: Tensor, major: Tensor, minor: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ def rotate(state: Tensor, major: Tensor, minor: Tensor) -> Tensor:
 
 
 def entangle(state: Tensor, program: Program, inverse: bool = False) -> Tensor:
-    """Run the entangler: CNOT gates permute basis states and CZ gates change signs, so all of them are one step.
+    """Run the entangler: CNOT gates permute basis states, CZ gates change signs; all of them are one step.
 
     Args:
         state: amplitudes, shape (circuits, 2**n, tokens).

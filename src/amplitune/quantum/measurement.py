@@ -9,8 +9,8 @@ from amplitune.quantum.constants import constant
 from amplitune.quantum.pauli import PauliWord
 from amplitune.quantum.program import Program, sources
 
-#: Words with one x mask need the same products conj(psi_i) psi_(i XOR x); a real phase i^|x & z| takes their real
-#: part, an imaginary one their imaginary part. A group is (x, whether it is imaginary, indices of its words).
+#: Words with one x mask need the same products conj(psi_i) psi_(i XOR x); a real phase i^|x & z| takes their
+#: real part, an imaginary one their imaginary part. A group is (x, whether imaginary, indices of its words).
 Group = tuple[int, bool, tuple[int, ...]]
 
 
@@ -120,7 +120,11 @@ def measure(state: Tensor, program: Program) -> tuple[Tensor, Tensor]:
                 products = products.imag if imaginary else products.real
             part = torch.bmm(_table(program, group, state), products)
         parts.append(part)
-    values = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1).index_select(1, _order(program, state.device))
+    values = (
+        parts[0]
+        if len(parts) == 1
+        else torch.cat(parts, dim=1).index_select(1, _order(program, state.device))
+    )
     return values, squares.sum(dim=1, keepdim=True) if squared is None else squared
 
 

@@ -14,8 +14,8 @@ from amplitune.quantum.precision import compute_dtype, without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 
-# `parameters` are those of `block_parameters`, or the functionals of an interferometric readout; `circuit` is a
-# circuit's key, because an operator takes tensors, numbers and text only.
+# `parameters` are those of `block_parameters`, or the functionals of an interferometric readout; `circuit` is
+# a circuit's key, because an operator takes tensors, numbers and text only.
 
 
 def norms(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -67,7 +67,7 @@ def expectation_op(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
 def backward_op(
     grad_z: Tensor, x: Tensor, parameters: Tensor, circuit: str, needs_x: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Recompute a circuit and take its gradients: dL/dx (empty unless wanted), dL/dparameters, and z again."""
+    """Recompute a circuit, take its gradients: dL/dx (empty unless wanted), dL/dparameters; and z again."""
     described = Circuit.from_key(circuit)
     with without_autocast(x.device):
         if described.readout == INTERFEROMETRIC:
@@ -141,25 +141,38 @@ def _differentiate_twice(
     return dg, dx, dparameters, None, None
 
 
-def _batched(function: Callable[..., Any], outputs: int) -> Callable[..., Any]:
-    """The rule of an operator under vmap: the differentiable computation, batched by torch."""
+def _row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """The rule of an operator under vmap: the operator on each element of the batch."""
 
     def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
-        results = torch.vmap(function, in_dims=in_dims, randomness=info.randomness)(*arguments)
-        return results, 0 if outputs == 1 else (0,) * outputs
+        results = [
+            operator(
+                *(
+                    argument if dim is None else argument.select(dim, element)
+                    for argument, dim in zip(arguments, in_dims, strict=True)
+                )
+            )
+            for element in range(info.batch_size)
+        ]
+        if isinstance(results[0], Tensor):
+            return torch.stack(results), 0
+        stacked = tuple(torch.stack(outputs) for outputs in zip(*results, strict=True))
+        return stacked, (0,) * len(stacked)
 
     return rule
 
 
-def _gradients(
-    grad_z: Tensor, x: Tensor, parameters: Tensor, circuit: str, needs_x: bool
-) -> tuple[Tensor, Tensor, Tensor]:
-    z, pull = torch.func.vjp(lambda *inputs: differentiable(*inputs, circuit), x, parameters)
-    dx, dparameters = pull(grad_z)
-    return dx if needs_x else x.new_zeros(0), dparameters, z
+def _batched_values(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
+    """The rule of the forward operator under vmap: a batch of inputs is more tokens."""
+    x, parameters, circuit = arguments
+    if in_dims[0] is None or in_dims[1] is not None:
+        return _row_by_row(expectation_op)(info, in_dims, *arguments)  # type: ignore[no-any-return]
+    batches = x.movedim(in_dims[0], 0)
+    z = expectation_op(batches.flatten(0, 1), parameters, circuit)
+    return z.unflatten(0, batches.shape[:2]), 0
 
 
 expectation_op.register_autograd(_differentiate, setup_context=_keep)
 backward_op.register_autograd(_differentiate_twice, setup_context=_keep_backward)
-expectation_op.register_vmap(_batched(differentiable, outputs=1))
-backward_op.register_vmap(_batched(_gradients, outputs=3))
+expectation_op.register_vmap(_batched_values)
+backward_op.register_vmap(_row_by_row(backward_op))

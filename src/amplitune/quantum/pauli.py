@@ -54,8 +54,8 @@ class PauliWord:
             bit = 1 << (n_qubits - 1 - int(match[2]))
             if (x | z) & bit:
                 raise ConfigError(
-                    f"`readout` must name each wire of a word once, but {text!r} names wire {match[2]} twice. "
-                    "Multiply the two factors by hand."
+                    f"`readout` must name each wire of a word once, but {text!r} names wire {match[2]} "
+                    "twice. Multiply the two factors by hand."
                 )
             x |= bit * (match[1] in "XY")
             z |= bit * (match[1] in "YZ")
@@ -97,7 +97,7 @@ class PauliWord:
             The conjugated word.
 
         Source:
-            Aaronson and Gottesman, arXiv quant-ph/0406196: CZ is a CNOT between two Hadamard gates on its target.
+            Aaronson and Gottesman, arXiv quant-ph/0406196; CZ is a CNOT between Hadamard gates on its target.
         """
         a, b = n_qubits - 1 - first, n_qubits - 1 - second
         x_a, z_a, x_b, z_b = (mask >> bit & 1 for bit in (a, b) for mask in (self.x, self.z))

@@ -1,4 +1,4 @@
-"""The normal form of a circuit: blocks of rotations, what stands between them, and the Pauli words at the end."""
+"""The normal form of a circuit: blocks of rotations, what stands between them, and Pauli words at the end."""
 
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -66,7 +66,7 @@ class Program:
         return signs(self.pairs, self.entangling_gate, self.n_qubits)
 
 
-@lru_cache(maxsize=256)
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def program_of(circuit: Circuit) -> Program:
     """Bring a circuit into its normal form.
 
@@ -81,6 +81,11 @@ def program_of(circuit: Circuit) -> Program:
         >>> program.blocks, [word.text(3) for word in program.words]
         (1, ['Z1 Z2', 'Z0 Z1', 'Z0 Z1 Z2'])
     """
+    return _program_of(circuit)
+
+
+@lru_cache(maxsize=256)
+def _program_of(circuit: Circuit) -> Program:
     ansatz, n = circuit.ansatz, circuit.n_qubits
     before = len(ansatz.gates) - len(ansatz.gates_after)
     rows: list[list[tuple[int, int]]] = [[]]

@@ -59,7 +59,7 @@ WORDS: dict[str, Callable[[int], list[str]]] = {"Z": z_words, "Z+ZZ": zz_words, 
 #: All basis states' probabilities |psi_i|^2, m = 2**n.
 PROBABILITIES = "probabilities"
 
-#: X on an ancilla times Z on each wire, m = n, with the ancilla in superposition of the input and a reference:
+#: X on an ancilla times Z on each wire, m = n; the ancilla is in superposition of the input and a reference:
 #: Phi = (|0>|a> + |1>|r>) / sqrt(2), r the uniform superposition, z_k = Re <U r| Z_k |U a>: linear in a.
 INTERFEROMETRIC = "interferometric"
 

@@ -61,8 +61,8 @@ def evolve(x: Tensor, parameters: Tensor, program: Program) -> Tensor:
         program: the program.
 
     Returns:
-        Amplitudes, each token's with a positive factor of its own, shape (circuits, 2**n, tokens); real if the
-        program is real.
+        Amplitudes, each token's with a positive factor of its own, shape (circuits, 2**n, tokens); real if
+        the program is real.
     """
     major, minor = rotation_factors(parameters, program)
     encoded = encode(x, compute_dtype(x, parameters), multiple=minor.shape[-1])

@@ -25,7 +25,8 @@ class Kernel:
         name: its name.
         unsupported: maps a program and its input to the reason why it cannot run them, or None.
         forward: maps x (tokens, features), parameters and program to z (tokens, circuits * m).
-        backward: maps dL/dz, x, parameters, program and whether dL/dx is wanted to dL/dx, dL/dparameters and z.
+        backward: maps dL/dz, x, parameters, program and whether dL/dx is wanted to dL/dx, dL/dparameters
+            and z.
     """
 
     name: str
@@ -63,7 +64,7 @@ def kernel(name: str | None) -> Iterator[None]:
         >>> circuit = Circuit(2)
         >>> with kernel("torch"):
         ...     expectation(torch.tensor([0.0, 3.0, 4.0]), torch.zeros(circuit.angle_shape()), circuit)
-        tensor([[...]])
+        tensor([ 0.2800, -1.0000])
     """
     if name is not None and name not in KERNELS:
         raise ConfigError(
@@ -117,4 +118,6 @@ def choose(program: Program, x: Tensor) -> Kernel:
 @cache
 def _report(name: str, device: str, reasons: tuple[str, ...]) -> None:
     """Log a choice, once for each."""
-    _log.info("circuits on %s run with the %s kernel (%s)", device, name, "; ".join(reasons) or "first choice")
+    _log.info(
+        "circuits on %s run with the %s kernel (%s)", device, name, "; ".join(reasons) or "first choice"
+    )

@@ -1,4 +1,4 @@
-"""The torch kernel: forward without keeping states, backward by running the program in reverse; the reference."""
+"""The torch kernel, the reference: a backward pass that runs the program in reverse and keeps no state."""
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ def values(x: Tensor, parameters: Tensor, program: Program) -> Tensor:
     """
     sums, squared = measure(evolve(x, parameters, program), program)
     z = sums / torch.where(squared == 0, 1, squared)
-    return z.permute(2, 0, 1).reshape(x.shape[0], -1)
+    return z.permute(2, 0, 1).flatten(1)
 
 
 def forward(x: Tensor, parameters: Tensor, program: Program) -> Tensor:
@@ -52,8 +52,8 @@ def backward(
     """Recompute a program's states and take gradients while undoing its steps.
 
     With lambda = dL/dpsi after block j: the block's unitary B on a wire has the gradient R B with
-    R_ab = sum lambda_a conj(psi_b) over all tokens and the other wires; an RY has 1/2 (R_10 - R_01). Rotations
-    on different wires commute, so the states after the whole block are enough.
+    R_ab = sum lambda_a conj(psi_b) over all tokens and the other wires; an RY has 1/2 (R_10 - R_01).
+    Rotations on different wires commute, so the states after the whole block are enough.
 
     Args:
         grad_z: dL/dz, shape (tokens, circuits * m), in the compute dtype.
@@ -119,7 +119,7 @@ def _backward(
         if dencoded is not None:
             columns = columns + dencoded[:features]
         dx = (columns.T * power_of_two_scale(x, dtype)).to(x.dtype)
-    return dx, dparameters, z.permute(2, 0, 1).reshape(tokens, -1)
+    return dx, dparameters, z.permute(2, 0, 1).flatten(1)
 
 
 def _tokens(parameters: Tensor, program: Program) -> int:
@@ -149,13 +149,15 @@ def _block_gradient(adjoint: Tensor, state: Tensor, parameters: Tensor, program:
 
 
 def _reflection_gradient(adjoint: Tensor, state: Tensor, encoded: Tensor) -> Tensor:
-    """dL/da through V = I - 2 |a><a| / <a|a>, summed over circuits; `state` stands before V, `adjoint` after."""
+    """dL/da through the reflection V, summed over circuits; `state` stands before V, `adjoint` after it."""
     a = encoded.real if encoded.is_complex() else encoded
     squared = (a * a).sum(dim=0)
     squared = torch.where(squared == 0, 1, squared)
     overlap = (encoded * state).sum(dim=1, keepdim=True) / squared
     along = (encoded * adjoint.conj()).sum(dim=1, keepdim=True)
-    gradient = -2 * adjoint.conj() * overlap - 2 * along / squared * state + 4 * along * overlap / squared * encoded
+    gradient = (
+        -2 * adjoint.conj() * overlap - 2 * along / squared * state + 4 * along * overlap / squared * encoded
+    )
     return (gradient.real if gradient.is_complex() else gradient).sum(dim=0)
 
 
@@ -163,7 +165,7 @@ def _first_rotation_undone(adjoint: Tensor, major: Tensor, minor: Tensor, featur
     """Carry an adjoint back to the encoded input, summed over circuits: shape (features, tokens)."""
     (circuits, q, _), tokens = minor.shape, adjoint.shape[-1]
     blocks = -(-features // q)
-    state = torch.bmm(major[:, :blocks], adjoint.reshape(circuits, -1, q * tokens))
+    state = torch.bmm(major[:, :blocks], adjoint.reshape(circuits, major.shape[1], q * tokens))
     state = state.reshape(circuits, blocks, q, tokens).transpose(0, 1).reshape(blocks, circuits * q, tokens)
     side_by_side = minor.transpose(0, 1).reshape(q, circuits * q)
     return torch.bmm(side_by_side.expand(blocks, -1, -1), state).reshape(blocks * q, tokens)[:features]
