@@ -68,8 +68,8 @@ typedef struct {
   int64_t row_stride, tokens, features;
   int32_t x_type, circuits;
   const void *angles; /* compute dtype, (circuits, blocks, n_qubits) */
-  const void *grad_z; /* NULL: forward only */
-  void *z, *dx, *dangles;
+  const void *grad_z;
+  void *z, *dx, *dangles; /* dx NULL: not wanted; dangles NULL: forward only */
 } Call;
 
 /* Work space of a thread: kept, because asking for it costs more than a token. */
@@ -183,7 +183,7 @@ static int run(const Call *call, int64_t threads, void (*work)(const Call *, int
   threads = !parallel ? 1 : threads < enough ? threads : enough;
   if (threads > call->tokens) threads = call->tokens;
   Team team = {call, work, NULL, 0, 0};
-  if (call->grad_z) {
+  if (call->dangles) {
     team.stride = (size_t)wires + 16; /* two threads' sums do not share a cache line */
     team.sums = calloc(team.stride * (threads > 0 ? threads : 1), sizeof(double));
     if (!team.sums) return 1;
@@ -192,7 +192,7 @@ static int run(const Call *call, int64_t threads, void (*work)(const Call *, int
     parallel(member, &team, (unsigned)threads, 0);
   else if (call->tokens)
     work(call, 0, call->tokens, team.sums, &team.failed);
-  if (call->grad_z)
+  if (call->dangles)
     for (int64_t circuit = 0, k = 0; circuit < (int64_t)call->circuits * t->blocks; circuit++)
       for (int wire = 0; wire < t->n_qubits; wire++, k++) {
         double sum = 0;
@@ -207,7 +207,7 @@ static int run(const Call *call, int64_t threads, void (*work)(const Call *, int
   return team.failed;
 }
 
-/* Returns 0, or 1 if there is not enough memory. grad_z and dangles NULL: forward; dx NULL: not wanted. */
+/* Returns 0, or 1 if there is not enough memory. dangles NULL: forward; dx NULL: not wanted. */
 int amplitune_run(const Tables *tables, int32_t compute_double, const void *x, int32_t x_type, int64_t row_stride,
                   int64_t tokens, int64_t features, const void *angles, int32_t circuits, const void *grad_z, void *z,
                   void *dx, void *dangles, int64_t threads) {

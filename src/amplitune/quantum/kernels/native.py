@@ -1,4 +1,4 @@
-"""The native kernel: a token's whole forward and backward on a CPU while its state is in cache, for real circuits."""
+"""The native kernel: a token's whole forward and backward on a CPU while its state is in cache."""
 
 from typing import Any
 

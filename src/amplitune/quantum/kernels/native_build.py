@@ -1,4 +1,4 @@
-"""The native kernel's library: compiled once by the machine's own C compiler, kept in the user's cache, loaded."""
+"""The native kernel's library: compiled by the machine's own C compiler, kept in the user's cache."""
 
 import ctypes
 import hashlib
@@ -22,7 +22,7 @@ COMPILER = "CC"
 _SECONDS = 120
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """The library cannot be built or loaded; the message says why."""
 
 
@@ -34,7 +34,7 @@ def cache_folder() -> Path:
         process their code, so it is refused.
 
     Raises:
-        Unavailable: it cannot be made, or is open to others.
+        UnavailableError: it cannot be made, or is open to others.
     """
     base = os.environ.get("XDG_CACHE_HOME")
     try:
@@ -42,11 +42,13 @@ def cache_folder() -> Path:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = folder.stat()
     except (OSError, RuntimeError) as error:
-        raise Unavailable(f"no cache folder for the compiled library: {error}") from error
+        raise UnavailableError(f"no cache folder for the compiled library: {error}") from error
     if hasattr(os, "getuid") and (
         status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     ):
-        raise Unavailable(f"the cache folder {folder} belongs to another user or can be written to by others")
+        raise UnavailableError(
+            f"the cache folder {folder} belongs to another user or can be written to by others"
+        )
     return folder
 
 
@@ -57,14 +59,14 @@ def compiler() -> tuple[list[str], str]:
         The command ($CC, or the first of cc, gcc, clang) and what it says of itself.
 
     Raises:
-        Unavailable: there is none, or it does not run.
+        UnavailableError: there is none, or it does not run.
     """
     named = os.environ.get(COMPILER)
     command = shlex.split(named) if named else []
     if not command:
         found = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
         if found is None:
-            raise Unavailable("no C compiler (cc, gcc, clang) on the PATH; set CC")
+            raise UnavailableError("no C compiler (cc, gcc, clang) on the PATH; set CC")
         command = [found]
     return command, _run([*command, "--version"])
 
@@ -92,7 +94,7 @@ def build() -> Path:
         Its path.
 
     Raises:
-        Unavailable: there is no compiler or no cache folder, or the compiler fails.
+        UnavailableError: there is no compiler or no cache folder, or the compiler fails.
     """
     command, version = compiler()
     source = Path(__file__).parent
@@ -110,11 +112,11 @@ def build() -> Path:
             arguments = [*FLAGS, str(source / SOURCES[0]), "-o", str(made), "-lm"]
             try:
                 _run([*command, *NATIVE, *arguments])
-            except Unavailable:
+            except UnavailableError:
                 _run([*command, *arguments])
             made.replace(library)
     except OSError as error:
-        raise Unavailable(f"the compiled library cannot be written: {error}") from error
+        raise UnavailableError(f"the compiled library cannot be written: {error}") from error
     return library
 
 
@@ -131,14 +133,12 @@ def load() -> ctypes.CDLL | str:
             ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_int64] * 3,
             ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_int64,
         ]  # fmt: skip
-    except (Unavailable, OSError, AttributeError) as error:
+    except (UnavailableError, OSError, AttributeError) as error:
         return str(error)
     pool = openmp()
     if pool is not None:
         entries = [ctypes.cast(getattr(pool, name), ctypes.c_void_p) for name in _ENTRIES]
         library.amplitune_set_pool(*entries)
-        # The addresses must stay valid as long as the library is.
-        library.pool = pool
     return library
 
 
@@ -169,8 +169,10 @@ def _run(command: list[str]) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.SubprocessError) as error:
-        raise Unavailable(f"the C compiler does not run: {error}") from error
+        raise UnavailableError(f"the C compiler does not run: {error}") from error
     if done.returncode:
         message = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
-        raise Unavailable(f"the C compiler {command[0]} fails with status {done.returncode}: {message[0]}")
+        raise UnavailableError(
+            f"the C compiler {command[0]} fails with status {done.returncode}: {message[0]}"
+        )
     return done.stdout

@@ -111,7 +111,7 @@ static void N(between_back)(const Tables *t, REAL *restrict out, const REAL *res
 /* Tokens first..last-1. `sums`: (circuits, blocks, bits), added to. */
 static void N(work)(const Call *call, int64_t first, int64_t last, double *sums, int *failed) {
   const Tables *t = call->tables;
-  const int backward = call->grad_z != NULL, passes = t->passes, blocks = t->blocks, words = t->n_words;
+  const int backward = call->dangles != NULL, passes = t->passes, blocks = t->blocks, words = t->n_words;
   const int64_t size = (int64_t)1 << t->bits, vectors = size / LANES;
   /* Backward needs the state after each pass again; forward overwrites it. */
   const int64_t states = backward ? (int64_t)blocks * passes : 1;
