@@ -85,6 +85,10 @@ class LinearAdapterLayer(nn.Module, BaseTunerLayer):
         """Compute what the adapter adds, in float32 or wider: x (..., d_in) -> (..., d_out)."""
         raise NotImplementedError
 
+    def add_branch(self, result: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+        """Add what the adapter adds; a method overrides it where it can save a pass over the output."""
+        return result + self.branch(x, adapter_name)
+
     @staticmethod
     def check_module(config: Any, module: nn.Module, module_name: str) -> None:
         """Raise ConfigError when the method cannot wrap `module`, before any module is replaced."""
@@ -131,5 +135,5 @@ class LinearAdapterLayer(nn.Module, BaseTunerLayer):
         present = getattr(self, self.adapter_layer_names[0])
         for adapter_name in self.active_adapters:
             if adapter_name in present:
-                result = result + self.branch(x, adapter_name)
+                result = self.add_branch(result, x, adapter_name)
         return result.to(dtype)

@@ -4,6 +4,7 @@ from amplitune.quantum.ansatz import Ansatz
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import qubits_for
 from amplitune.quantum.expectation import expectation
+from amplitune.quantum.projection import project
 from amplitune.quantum.statevector import statevector
 
-__all__ = ["Ansatz", "Circuit", "expectation", "qubits_for", "statevector"]
+__all__ = ["Ansatz", "Circuit", "expectation", "project", "qubits_for", "statevector"]

@@ -187,7 +187,7 @@ class Circuit:
 
 
 # A tracer must take the text as it is: it can neither look into a cache nor into the JSON encoder.
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def _key(circuit: Circuit) -> str:
     return _described(circuit)
 

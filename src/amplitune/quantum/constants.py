@@ -35,7 +35,9 @@ def constant(
         >>> first is constant(torch.eye, 2, device=torch.device("cpu"), dtype=torch.float32)
         True
     """
-    # Fake tensors (of a tracer or a memory estimate) must neither be kept nor meet real ones.
-    if torch.compiler.is_compiling() or type(torch.empty(0)) is not Tensor:
+    # Fake tensors (of a tracer or a memory estimate) must neither be kept nor meet real ones; nor must the
+    # results of operations inside torch.func's transforms, which are wrapped.
+    inside = torch._C._functorch.peek_interpreter_stack() is not None
+    if torch.compiler.is_compiling() or inside or type(torch.empty(0)) is not Tensor:
         return build(*arguments).to(device, dtype)
     return _kept(build, arguments, device, dtype)

@@ -46,8 +46,9 @@ def coefficients(words: tuple[PauliWord, ...], n_qubits: int, with_identity: boo
     states = torch.arange(2**n_qubits, device="cpu")
     rows = []
     for word in words:
-        masked = (states ^ word.x) & word.z
-        parity = sum((masked >> bit) & 1 for bit in range(n_qubits)) % 2
+        parity = torch.zeros_like(states)
+        for bit in range(n_qubits):
+            parity ^= (((states ^ word.x) & word.z) >> bit) & 1
         # The phase i^q: 1, -1 as they are; Re(i c) = -Im(c) and Re(-i c) = Im(c).
         phase = (1, -1, -1, 1)[(word.x & word.z).bit_count() % 4]
         rows.append(word.sign * phase * (1 - 2 * parity))

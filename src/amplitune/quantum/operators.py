@@ -51,16 +51,29 @@ def differentiable(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
         return z * norms(x, z.dtype) if described.norm == "restore" else z
 
 
+def run(x: Tensor, parameters: Tensor, circuit: Circuit) -> Tensor:
+    """Compute what the operator computes, by the kernel that the rule chooses.
+
+    Args:
+        x: real, shape (tokens, features).
+        parameters: see above.
+        circuit: the circuit.
+
+    Returns:
+        z, shape (tokens, circuits * m).
+    """
+    with without_autocast(x.device):
+        if circuit.readout == INTERFEROMETRIC:
+            return linear.forward(x, parameters, circuit.norm == "restore")
+        program = program_of(circuit)
+        z = choose(program, x).forward(x, parameters, program)
+        return z * norms(x, z.dtype) if circuit.norm == "restore" else z
+
+
 @torch.library.custom_op("amplitune::expectation", mutates_args=())
 def expectation_op(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
     """Run a circuit: x (tokens, features) -> z (tokens, circuits * m)."""
-    described = Circuit.from_key(circuit)
-    with without_autocast(x.device):
-        if described.readout == INTERFEROMETRIC:
-            return linear.forward(x, parameters, described.norm == "restore")
-        program = program_of(described)
-        z = choose(program, x).forward(x, parameters, program)
-        return z * norms(x, z.dtype) if described.norm == "restore" else z
+    return run(x, parameters, Circuit.from_key(circuit))
 
 
 @torch.library.custom_op("amplitune::expectation_backward", mutates_args=())
@@ -131,17 +144,21 @@ def _differentiate_twice(
     """The gradient of a gradient, through the differentiable computation; it keeps every state meanwhile."""
     outer, circuit = (grad_dx, grad_dparameters, grad_z), ctx.circuit
 
+    def values(x: Tensor, parameters: Tensor) -> Tensor:
+        return differentiable(x, parameters, circuit)
+
     def gradients(g: Tensor, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        z, pull = torch.func.vjp(lambda *inputs: differentiable(*inputs, circuit), x, parameters)
+        pulled: Any = torch.func.vjp(values, x, parameters)
+        z, pull = pulled
         dx, dparameters = pull(g)
         return dx if ctx.needs_x else x.new_zeros(0), dparameters, z
 
-    _, pull = torch.func.vjp(gradients, *ctx.saved_tensors)
-    dg, dx, dparameters = pull(outer)
+    pulled_twice: Any = torch.func.vjp(gradients, *ctx.saved_tensors)
+    dg, dx, dparameters = pulled_twice[1](outer)
     return dg, dx, dparameters, None, None
 
 
-def _row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
+def row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of an operator under vmap: the operator on each element of the batch."""
 
     def rule(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Any, Any]:
@@ -166,7 +183,8 @@ def _batched_values(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tup
     """The rule of the forward operator under vmap: a batch of inputs is more tokens."""
     x, parameters, circuit = arguments
     if in_dims[0] is None or in_dims[1] is not None:
-        return _row_by_row(expectation_op)(info, in_dims, *arguments)  # type: ignore[no-any-return]
+        values: tuple[Tensor, int] = row_by_row(expectation_op)(info, in_dims, *arguments)
+        return values
     batches = x.movedim(in_dims[0], 0)
     z = expectation_op(batches.flatten(0, 1), parameters, circuit)
     return z.unflatten(0, batches.shape[:2]), 0
@@ -175,4 +193,4 @@ def _batched_values(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tup
 expectation_op.register_autograd(_differentiate, setup_context=_keep)
 backward_op.register_autograd(_differentiate_twice, setup_context=_keep_backward)
 expectation_op.register_vmap(_batched_values)
-backward_op.register_vmap(_row_by_row(backward_op))
+backward_op.register_vmap(row_by_row(backward_op))

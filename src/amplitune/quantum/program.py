@@ -66,7 +66,7 @@ class Program:
         return signs(self.pairs, self.entangling_gate, self.n_qubits)
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
+@torch.compiler.assume_constant_result
 def program_of(circuit: Circuit) -> Program:
     """Bring a circuit into its normal form.
 

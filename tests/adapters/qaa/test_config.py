@@ -1,5 +1,6 @@
 """QAA's configuration: the paper's preset, and what wrong values say."""
 
+import re
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,11 @@ CHANGED: dict[str, Any] = {
     "rotation": "Rot",
     "entangler": "linear",
     "depth": 2,
+    "entangling_gate": "CZ",
+    "rotation_after": "RY",
+    "readout": "Z+ZZ",
+    "norm": "restore",
+    "circuits": 2,
     "scaling": 0.5,
     "up_proj_bias": False,
 }
@@ -31,16 +37,19 @@ def test_the_defaults_are_the_papers_circuit() -> None:
 def test_every_circuit_field_is_part_of_the_preset() -> None:
     own = set(QAAConfig.__annotations__) - {"preset"}
     assert own == set(PAPER_CIRCUIT)
-    assert len(own) == 7
-    # There is one readout so far, so it has no other value to change to.
-    assert set(CHANGED) == own - {"readout"}
+    assert len(own) == 12
+    # Re-uploading cannot change alone: it needs a depth of 2.
+    assert set(CHANGED) == own - {"reuploading"}
+    with pytest.raises(ConfigError, match="`reuploading` must be False with preset: 'paper', but is True"):
+        QAAConfig(preset="paper", reuploading=True)
 
 
 @pytest.mark.parametrize("name", sorted(CHANGED))
 def test_the_preset_refuses_another_circuit(name: str) -> None:
     QAAConfig(**{name: CHANGED[name]})
     with pytest.raises(
-        ConfigError, match=rf"`{name}` must be .* with preset: 'paper', but is .*{CHANGED[name]}"
+        ConfigError,
+        match=rf"`{name}` must be .* with preset: 'paper', but is .*{re.escape(str(CHANGED[name]))}",
     ):
         QAAConfig(preset="paper", **{name: CHANGED[name]})
 
@@ -51,6 +60,13 @@ def test_the_preset_refuses_another_circuit(name: str) -> None:
         ("rotation", "Ry", "`rotation` must be .* but is 'Ry'"),
         ("entangler", "rings", "`entangler` must be .* Did you mean 'ring'"),
         ("readout", "X", "`readout` must be .* but is 'X'"),
+        ("readout", ["X0", "ZZ"], "`readout` must hold factors X, Y or Z .* 'ZZ' has the factor 'ZZ'"),
+        ("readout", ["X70"], "`readout` must hold factors X, Y or Z with a wire from 0 to 63"),
+        ("entangler", [[0, 1], [2]], r"`entangler` must hold pairs of two different wires, but has \[2\]"),
+        ("entangling_gate", "CX", "`entangling_gate` must be one of 'CNOT', 'CZ', but is 'CX'"),
+        ("reuploading", True, "`depth` must be at least 2 with reuploading"),
+        ("norm", "keep", "`norm` must be one of 'drop', 'restore', but is 'keep'"),
+        ("circuits", 0, "`circuits` must be an integer of at least 1, but is 0"),
         ("depth", 0, "`depth` must be .* but is 0"),
         ("n_qubits", 0, "`n_qubits` must be .* but is 0"),
         ("n_qubits", "4", "`n_qubits` must be .* but is '4'"),
@@ -61,6 +77,13 @@ def test_the_preset_refuses_another_circuit(name: str) -> None:
 def test_a_wrong_value_is_an_error_before_there_is_a_model(name: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         QAAConfig(**{name: value})
+
+
+def test_own_wires_and_words_make_the_circuit_of_every_module_that_has_them() -> None:
+    config = QAAConfig(entangler=[[4, 0], [1, 2]], readout=["X4", "Z0 Z1"])
+    assert config.circuit(32) == Circuit(5, Ansatz("RY", ((4, 0), (1, 2))), ("X4", "Z0 Z1"))
+    with pytest.raises(ConfigError, match=r"wires from 0 to 3 on 4 qubits, but has the pair \(4, 0\)"):
+        config.circuit(16)
 
 
 def test_every_field_says_what_it_is_for() -> None:

@@ -1,5 +1,6 @@
 """The configuration of a QAA adapter."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ from peft.utils import PeftType
 
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError
-from amplitune.quantum import Ansatz, Circuit, qubits_for
+from amplitune.quantum import Circuit, qubits_for
 
 #: The circuit of arXiv 2509.16244 as we read it, field by field; also the defaults of QAAConfig.
 PAPER_CIRCUIT: dict[str, Any] = {
@@ -15,10 +16,28 @@ PAPER_CIRCUIT: dict[str, Any] = {
     "rotation": "RY",
     "entangler": "ring",
     "depth": 1,
+    "entangling_gate": "CNOT",
+    "rotation_after": "none",
+    "reuploading": False,
     "readout": "Z",
+    "norm": "drop",
+    "circuits": 1,
     "scaling": 1.0,
     "up_proj_bias": True,
 }
+
+
+#: The fields that describe the circuit itself, by the names that Circuit.from_dict knows them under.
+CIRCUIT_FIELDS = (
+    "rotation",
+    "entangler",
+    "depth",
+    "entangling_gate",
+    "rotation_after",
+    "reuploading",
+    "readout",
+    "norm",
+)
 
 
 @dataclass
@@ -38,8 +57,8 @@ class QAAConfig(TargetingConfig):
         up-projection and the targets are not given there; these are our reading.
 
     Example:
-        >>> QAAConfig(target_modules=["q_proj", "v_proj"]).circuit(2048)
-        Circuit(n_qubits=11, ansatz=Ansatz(rotation='RY', entangler='ring', depth=1), readout='Z')
+        >>> QAAConfig(target_modules=["q_proj", "v_proj"]).circuit(2048) == Circuit(n_qubits=11)
+        True
     """
 
     n_qubits: int | None = field(
@@ -51,16 +70,40 @@ class QAAConfig(TargetingConfig):
     rotation: str = field(
         default=PAPER_CIRCUIT["rotation"], metadata={"help": "Rotations on each wire: RY, RYRZ or Rot."}
     )
-    entangler: str = field(
+    entangler: str | list[list[int]] = field(
         default=PAPER_CIRCUIT["entangler"],
-        metadata={"help": "CNOT gates after each layer of rotations: ring, linear, all-to-all or none."},
+        metadata={
+            "help": "Gates after each layer of rotations: ring, linear, all-to-all, none, or pairs of wires."
+        },
     )
     depth: int = field(
         default=PAPER_CIRCUIT["depth"],
         metadata={"help": "Number of layers of rotations and entangling gates."},
     )
-    readout: str = field(
-        default=PAPER_CIRCUIT["readout"], metadata={"help": "Observables: Z is Pauli Z on each wire."}
+    entangling_gate: str = field(
+        default=PAPER_CIRCUIT["entangling_gate"], metadata={"help": "Gate on each pair of wires: CNOT or CZ."}
+    )
+    rotation_after: str = field(
+        default=PAPER_CIRCUIT["rotation_after"],
+        metadata={"help": "Rotations on each wire after the entangler: none, RY, RYRZ or Rot."},
+    )
+    reuploading: bool = field(
+        default=PAPER_CIRCUIT["reuploading"],
+        metadata={"help": "Whether layers are separated by a reflection about the encoded input."},
+    )
+    readout: str | list[str] = field(
+        default=PAPER_CIRCUIT["readout"],
+        metadata={
+            "help": "Observables: Z, Z+ZZ, XYZ, probabilities, interferometric, or Pauli words like 'X0 Z2'."
+        },
+    )
+    norm: str = field(
+        default=PAPER_CIRCUIT["norm"],
+        metadata={"help": "Whether the input's norm, lost by the encoding, multiplies z: drop or restore."},
+    )
+    circuits: int = field(
+        default=PAPER_CIRCUIT["circuits"],
+        metadata={"help": "Number of circuits that run in parallel on the same input."},
     )
     scaling: float = field(
         default=PAPER_CIRCUIT["scaling"], metadata={"help": "Factor s of the branch before it is added."}
@@ -83,11 +126,6 @@ class QAAConfig(TargetingConfig):
                 f"`preset` must be 'paper' or None, but is {self.preset!r}. Leave it unset to choose a "
                 "circuit freely."
             )
-        self.circuit(1)
-        if isinstance(self.scaling, bool) or not isinstance(self.scaling, int | float):
-            raise ConfigError(
-                f"`scaling` must be a number, but is {self.scaling!r}. The paper's preset uses 1.0."
-            )
         if self.preset == "paper":
             for name, value in PAPER_CIRCUIT.items():
                 if getattr(self, name) != value:
@@ -95,6 +133,11 @@ class QAAConfig(TargetingConfig):
                         f"`{name}` must be {value!r} with preset: 'paper', but is {getattr(self, name)!r}. "
                         f"Leave `{name}` or `preset` unset."
                     )
+        self._check_circuit()
+        if isinstance(self.scaling, bool) or not isinstance(self.scaling, int | float):
+            raise ConfigError(
+                f"`scaling` must be a number, but is {self.scaling!r}. The paper's preset uses 1.0."
+            )
 
     def circuit(self, features: int) -> Circuit:
         """Give the circuit for a module.
@@ -109,4 +152,22 @@ class QAAConfig(TargetingConfig):
             ConfigError: a circuit field has a value it cannot have.
         """
         n_qubits = qubits_for(features) if self.n_qubits is None else self.n_qubits
-        return Circuit(n_qubits, Ansatz(self.rotation, self.entangler, self.depth), self.readout)
+        return Circuit.from_dict(
+            {"n_qubits": n_qubits} | {name: getattr(self, name) for name in CIRCUIT_FIELDS}
+        )
+
+    def _check_circuit(self) -> None:
+        """Refuse what no module's circuit could be, before the modules and their widths are known."""
+        if isinstance(self.circuits, bool) or not isinstance(self.circuits, int) or self.circuits < 1:
+            raise ConfigError(
+                f"`circuits` must be an integer of at least 1, but is {self.circuits!r}. "
+                "Give the number of circuits in parallel; 1 is the paper's."
+            )
+        # The modules' widths are not known yet: enough qubits for the wires that are named, 64 at most.
+        named = [
+            int(wire)
+            for value in (self.readout, self.entangler)
+            if not isinstance(value, str)
+            for wire in re.findall(r"\d+", str(value))
+        ]
+        self.circuit(2 ** min(64, 1 + max(named, default=0)))

@@ -5,12 +5,11 @@ from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from amplitune.adapters.linear_layer import LinearAdapterLayer, linear_features
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.errors import ConfigError, NotMergeableError
-from amplitune.quantum import Circuit, expectation, qubits_for
+from amplitune.quantum import Circuit, project, qubits_for
 
 
 class QAALinear(LinearAdapterLayer):
@@ -18,8 +17,9 @@ class QAALinear(LinearAdapterLayer):
 
         z = expectation(x, angles, circuit),   y = W0 x (+ b0) + scaling * (W_up z + b_up)
 
-    Parameters of an adapter: `qaa_angles` (1, depth, rotations, n_qubits), `qaa_up_proj` (d_out, m) and
-    `qaa_up_proj_bias` (d_out,): depth * rotations * n_qubits angles, and m d_out + d_out classical weights.
+    Parameters of an adapter: `qaa_angles` (circuits, depth, rotations, n_qubits), `qaa_up_proj`
+    (d_out, circuits * m) and `qaa_up_proj_bias` (d_out,): circuits * depth * rotations * n_qubits angles, and
+    circuits * m * d_out + d_out classical weights.
 
     Angles start uniform in [-pi, pi), one period of each rotation; the sources do not say how. W_up and b_up
     start at zero, so a fresh adapter changes nothing; angles get their first gradient after the first step
@@ -54,6 +54,8 @@ class QAALinear(LinearAdapterLayer):
                 f"`n_qubits` must be at least ceil(log2(d_in)) = {needed} for {module_name}, but is "
                 f"{config.n_qubits}.\nLeave it unset, or set n_qubits: {needed}."
             )
+        # Wires of the user's own that this module's circuit does not have.
+        config.circuit(d_in)
 
     def update_layer(self, adapter_name: str, config: QAAConfig, module_name: str) -> None:
         """Make the parameters of an adapter."""
@@ -62,12 +64,13 @@ class QAALinear(LinearAdapterLayer):
         circuit = config.circuit(self.in_features)
         self.qaa_circuit[adapter_name] = circuit
         self.qaa_scaling[adapter_name] = float(config.scaling)
-        angles = torch.empty(circuit.angle_shape()).uniform_(-math.pi, math.pi)
+        angles = torch.empty(circuit.angle_shape(config.circuits)).uniform_(-math.pi, math.pi)
         self.qaa_angles[adapter_name] = nn.Parameter(angles)
-        up_proj = torch.zeros(self.out_features, circuit.n_observables)
+        columns = config.circuits * circuit.n_observables
+        up_proj = torch.zeros(self.out_features, columns)
         bias = torch.zeros(self.out_features)
         if not config.init_weights:
-            bound = 1 / math.sqrt(circuit.n_observables)
+            bound = 1 / math.sqrt(columns)
             up_proj.uniform_(-bound, bound)
             bias.uniform_(-bound, bound)
         self.qaa_up_proj[adapter_name] = nn.Parameter(up_proj)
@@ -77,12 +80,21 @@ class QAALinear(LinearAdapterLayer):
 
     def branch(self, x: Tensor, adapter_name: str) -> Tensor:
         """Compute scaling * (W_up z + b_up): x (..., d_in) -> (..., d_out)."""
-        z = expectation(x, self.qaa_angles[adapter_name], self.qaa_circuit[adapter_name])
-        up_proj = self.qaa_up_proj[adapter_name]
-        bias = self.qaa_up_proj_bias.get(adapter_name)
-        dtype = torch.promote_types(z.dtype, up_proj.dtype)
-        up = functional.linear(z.to(dtype), up_proj.to(dtype), None if bias is None else bias.to(dtype))
-        return up * self.qaa_scaling[adapter_name]
+        dtype = torch.promote_types(x.dtype, self.qaa_up_proj[adapter_name].dtype)
+        nothing = x.new_zeros(*x.shape[:-1], self.out_features, dtype=dtype)
+        return self.add_branch(nothing, x, adapter_name)
+
+    def add_branch(self, result: Tensor, x: Tensor, adapter_name: str) -> Tensor:
+        """Compute result + scaling * (W_up z + b_up) in one pass, in the dtype of `result`."""
+        return project(
+            result,
+            x,
+            self.qaa_angles[adapter_name],
+            self.qaa_up_proj[adapter_name],
+            self.qaa_up_proj_bias.get(adapter_name),
+            self.qaa_circuit[adapter_name],
+            self.qaa_scaling[adapter_name],
+        )
 
     def get_delta_weight(self, adapter_name: str) -> NoReturn:
         """Raise NotMergeableError: no weight matrix computes the branch."""

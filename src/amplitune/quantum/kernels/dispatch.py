@@ -11,7 +11,8 @@ from functools import cache
 from torch import Tensor
 
 from amplitune.errors import ConfigError, near_matches
-from amplitune.quantum.kernels import reference
+from amplitune.quantum.kernels import native, reference
+from amplitune.quantum.kernels.up_projection import add_up_projection
 from amplitune.quantum.program import Program
 
 Gradients = tuple[Tensor | None, Tensor, Tensor]
@@ -27,16 +28,19 @@ class Kernel:
         forward: maps x (tokens, features), parameters and program to z (tokens, circuits * m).
         backward: maps dL/dz, x, parameters, program and whether dL/dx is wanted to dL/dx, dL/dparameters
             and z.
+        add_up_projection: maps a base layer's output, z, weight, bias and scaling to their sum.
     """
 
     name: str
     unsupported: Callable[[Program, Tensor], str | None]
     forward: Callable[[Tensor, Tensor, Program], Tensor]
     backward: Callable[[Tensor, Tensor, Tensor, Program, bool], Gradients]
+    add_up_projection: Callable[[Tensor, Tensor, Tensor, Tensor | None, float], Tensor] = add_up_projection
 
 
 #: In the order of preference. "torch" runs everything everywhere; the others are tested against it.
 KERNELS = {
+    "native": Kernel("native", native.unsupported, native.forward, native.backward),
     "torch": Kernel("torch", lambda program, x: None, reference.forward, reference.backward),
 }
 
@@ -105,7 +109,7 @@ def choose(program: Program, x: Tensor) -> Kernel:
                 "Use 'torch', or leave the choice to the rule."
             )
         return KERNELS[name]
-    reasons = []
+    reasons: list[str] = []
     for candidate in KERNELS.values():
         reason = candidate.unsupported(program, x)
         if reason is None:

@@ -50,16 +50,15 @@ def backward(
     """
     dtype, features = functionals.dtype, x.shape[-1]
     used = functionals[:, :features]
-    if keeps_norm:
-        rows = x.to(dtype)
-        z = rows @ used.T
-        drows = grad_z @ used if needs_x else None
-    else:
-        rows, norm = _scaled(x, dtype)
-        z = (rows @ used.T) / norm
-        grad_z = grad_z / norm
-        if needs_x:
-            radial = (grad_z * z).sum(dim=-1, keepdim=True) / norm
-            drows = (grad_z @ used - radial * rows) * power_of_two_scale(x, dtype)
+    rows, norm = (x.to(dtype), None) if keeps_norm else _scaled(x, dtype)
+    z = rows @ used.T
+    if norm is not None:
+        z, grad_z = z / norm, grad_z / norm
     dfunctionals = torch.nn.functional.pad(grad_z.T @ rows, (0, functionals.shape[-1] - features))
-    return drows.to(x.dtype) if needs_x else None, dfunctionals, z
+    if not needs_x:
+        return None, dfunctionals, z
+    drows = grad_z @ used
+    if norm is not None:
+        radial = (grad_z * z).sum(dim=-1, keepdim=True) / norm
+        drows = (drows - radial * rows) * power_of_two_scale(x, dtype)
+    return drows.to(x.dtype), dfunctionals, z

@@ -1,0 +1,146 @@
+"""A circuit's readouts projected up and added to a base layer's output, as one operator."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from amplitune.errors import ConfigError
+from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.expectation import operator_parameters
+from amplitune.quantum.kernels.dispatch import choose
+from amplitune.quantum.kernels.up_projection import add_up_projection
+from amplitune.quantum.operators import backward_op, row_by_row, run
+from amplitune.quantum.precision import without_autocast
+from amplitune.quantum.program import program_of
+from amplitune.quantum.readout import INTERFEROMETRIC
+from amplitune.quantum.statevector import check_arguments
+
+
+@torch.library.custom_op("amplitune::project", mutates_args=())
+def project_op(
+    base: Tensor,
+    x: Tensor,
+    parameters: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    circuit: str,
+    scaling: float,
+) -> Tensor:
+    """Compute base + scaling * (W z + b), z the readouts of x: (tokens, d_out)."""
+    described = Circuit.from_key(circuit)
+    z = run(x, parameters, described)
+    linear = described.readout == INTERFEROMETRIC
+    add = add_up_projection if linear else choose(program_of(described), x).add_up_projection
+    with without_autocast(x.device):
+        return add(base, z, weight, bias, scaling)
+
+
+@project_op.register_fake
+def _(
+    base: Tensor,
+    x: Tensor,
+    parameters: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    circuit: str,
+    scaling: float,
+) -> Tensor:
+    return torch.empty_like(base, memory_format=torch.contiguous_format)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, x, parameters, weight, bias, ctx.circuit, ctx.scaling = inputs
+    # Not z: the backward pass recomputes it beside the states.
+    ctx.save_for_backward(x, parameters, weight)
+    ctx.bias_dtype = None if bias is None else bias.dtype
+
+
+def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    x, parameters, weight = ctx.saved_tensors
+    needs_base, needs_x, needs_parameters, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+    dx = dparameters = dweight = dbias = None
+    with without_autocast(grad.device):
+        # In the dtype of the readouts at least, whatever the model's is.
+        real = parameters.real.dtype if parameters.is_complex() else parameters.dtype
+        dtype = torch.promote_types(real, weight.dtype)
+        wide = grad.to(dtype)
+        if needs_x or needs_parameters or needs_weight:
+            dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(real)
+            dx, dparameters, z = backward_op(dz, x, parameters, ctx.circuit, needs_x)
+            if needs_weight:
+                dweight = ((z.to(dtype) * ctx.scaling).T @ wide).T.to(weight.dtype)
+        if needs_bias:
+            dbias = (wide.sum(dim=0) * ctx.scaling).to(ctx.bias_dtype)
+    return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
+
+
+project_op.register_autograd(_differentiate, setup_context=_keep)
+project_op.register_vmap(row_by_row(project_op))
+
+
+def project(
+    base: Tensor,
+    x: Tensor,
+    angles: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    circuit: Circuit,
+    scaling: float = 1.0,
+) -> Tensor:
+    """Run circuits, project their readouts up and add them to a base layer's output.
+
+        y = base + s (W z + b),   z = expectation(x, angles, circuit)
+
+    The readouts are neither written beside the output nor kept for the backward pass: besides the arguments,
+    nothing is.
+
+    Args:
+        base: shape (..., d_out), any float dtype.
+        x: real, shape (..., features), any float dtype; features at most 2**n.
+        angles: radians, real, shape (circuits, depth, rotations, n_qubits).
+        weight: W, shape (d_out, circuits * m).
+        bias: b, shape (d_out,), or None.
+        circuit: the circuit.
+        scaling: s.
+
+    Returns:
+        y, of the shape and dtype of `base`.
+
+    Raises:
+        ConfigError: as `expectation`; or `base`, `weight` or `bias` has a shape that does not fit.
+
+    Source:
+        arXiv 2509.16244 (QAA).
+
+    Example:
+        >>> circuit = Circuit(2)
+        >>> x, base = torch.tensor([[0.0, 3.0, 4.0]]), torch.ones(1, 2)
+        >>> project(base, x, torch.zeros(circuit.angle_shape()), torch.eye(2), None, circuit)
+        tensor([[1.2800, 0.0000]])
+    """
+    check_arguments(x, angles, circuit)
+    columns = angles.shape[0] * circuit.n_observables
+    expected = {
+        "base": (base, (*x.shape[:-1], base.shape[-1])),
+        "weight": (weight, (base.shape[-1], columns)),
+        **({} if bias is None else {"bias": (bias, (base.shape[-1],))}),
+    }
+    for name, (tensor, shape) in expected.items():
+        if tensor.shape != shape:
+            raise ConfigError(
+                f"`{name}` must have the shape {tuple(shape)} beside the other arguments, but has the shape "
+                f"{tuple(tensor.shape)}. Give base (..., d_out), x (..., features), weight "
+                "(d_out, circuits * m) and bias (d_out,)."
+            )
+    tokens = x.shape[:-1].numel()
+    out: Tensor = project_op(
+        base.reshape(tokens, base.shape[-1]),
+        x.reshape(tokens, x.shape[-1]),
+        operator_parameters(x, angles, circuit),
+        weight,
+        bias,
+        circuit.key,
+        float(scaling),
+    )
+    return out.reshape(base.shape)
