@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
@@ -29,6 +32,9 @@
 #else
 #define UNROLL _Pragma("GCC unroll 16")
 #endif
+
+/* What stands after it reads memory again instead of keeping it in registers, of which there are too few. */
+#define REREAD __asm__ volatile("" ::: "memory")
 
 /* Lanes i XOR b: a wire inside a vector swaps lanes. */
 #define LANES_2(b) 0 ^ b, 1 ^ b
@@ -71,6 +77,22 @@ typedef struct {
   const void *grad_z;
   void *z, *dx, *dangles; /* dx NULL: not wanted; dangles NULL: forward only */
 } Call;
+
+/* Memory that is needed soon, fetched a few cache lines at a time between the arithmetic: all at once the fetches
+   would fill the queue and be waited for. */
+typedef struct {
+  const char *at, *end;
+  int64_t step;
+  int write;
+} Ahead;
+
+INLINE void fetch(Ahead *ahead) {
+  for (int64_t done = 0; done < ahead->step && ahead->at < ahead->end; done += 64, ahead->at += 64)
+    if (ahead->write)
+      __builtin_prefetch(ahead->at, 1, 2);
+    else
+      __builtin_prefetch(ahead->at, 0, 2);
+}
 
 /* Work space of a thread: kept, because asking for it costs more than a token. */
 static pthread_key_t scratch_key;
@@ -207,11 +229,24 @@ static int run(const Call *call, int64_t threads, void (*work)(const Call *, int
   return team.failed;
 }
 
+/* dL/dx of many tokens is memory that the system has not given out yet: a page at a time that costs more than the
+   arithmetic, so large pages are asked for, where there are any. */
+static void large_pages(void *start, size_t size) {
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const uintptr_t page = (uintptr_t)1 << 21, first = ((uintptr_t)start + page - 1) & ~(page - 1);
+  const uintptr_t end = ((uintptr_t)start + size) & ~(page - 1);
+  if (start && end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#else
+  (void)start, (void)size;
+#endif
+}
+
 /* Returns 0, or 1 if there is not enough memory. dangles NULL: forward; dx NULL: not wanted. */
 int amplitune_run(const Tables *tables, int32_t compute_double, const void *x, int32_t x_type, int64_t row_stride,
                   int64_t tokens, int64_t features, const void *angles, int32_t circuits, const void *grad_z, void *z,
                   void *dx, void *dangles, int64_t threads) {
   Call call = {tables, x, row_stride, tokens, features, x_type, circuits, angles, grad_z, z, dx, dangles};
+  large_pages(dx, (size_t)(tokens * features) * (x_type == FLOAT64 ? 8 : x_type == FLOAT32 ? 4 : 2));
   return run(&call, threads, compute_double ? work_double : work_float);
 }
 

@@ -19,8 +19,6 @@ typedef struct {
   uint32_t mask;
 } N(Block);
 
-INLINE V N(spread)(REAL value) { return value - (V){0}; }
-
 INLINE V N(swap)(V v, int bit) {
   switch (bit) {
 #define CASE(b) return SHUFFLE(v, N(index), JOIN(LANES_, LANES)(b))
@@ -41,8 +39,8 @@ INLINE V N(swap)(V v, int bit) {
 
 /* Lane signs: -1 where the bit of the lane's number is clear. */
 INLINE V N(lane_sign)(int bit) {
-  V sign;
-  for (int lane = 0; lane < LANES; lane++) sign[lane] = lane >> bit & 1 ? 1 : -1;
+  V sign = {0};
+  UNROLL for (int lane = 0; lane < LANES; lane++) sign[lane] = lane >> bit & 1 ? 1 : -1;
   return sign;
 }
 
@@ -131,11 +129,12 @@ static void N(save)(void *restrict row, const REAL *restrict from, int type, int
 /* out = B~ factor in, for the wires of one pass: `radix` wires from the one of stride `stride` vectors, and with
    `lanes` also those inside a vector. */
 INLINE void N(rotate_)(int radix, int lanes, V *out, const V *in, int count, int stride, REAL factor,
-                       const N(Block) * block, const REAL *u) {
+                       const N(Block) * block, const REAL *u, Ahead *ahead) {
   const int size = 1 << radix;
   for (int top = 0; top < count; top += stride << radix)
     for (int i = top; i < top + stride; i++) {
       V a[1 << WIDEST];
+      fetch(ahead);
       UNROLL for (int k = 0; k < size; k++) {
         a[k] = in[i + k * stride];
         if (lanes) a[k] *= factor;
@@ -152,30 +151,38 @@ INLINE void N(rotate_)(int radix, int lanes, V *out, const V *in, int count, int
     }
 }
 
-INLINE void N(flush)(double *sums, V sum, V sign) {
-  for (int lane = 0; lane < LANES; lane++) *sums += (double)(sum[lane] * sign[lane]);
+INLINE void N(flush)(double *sums, V sum) {
+  UNROLL for (int b = 0; b < LANE_BITS; b++) sum += N(swap)(sum, b);
+  *sums += (double)sum[0];
 }
 
 /* Backwards through one pass: adds sum (lambda_1 psi_0 - lambda_0 psi_1) per wire to `sums`, with psi and lambda
    just after the pass, and brings lambda before it: lambda = factor B~^T lambda. */
 INLINE void N(unrotate_)(int radix, int lanes, V *lambda, const V *psi, int count, int stride, REAL factor,
-                         const N(Block) * block, const REAL *u, double *sums, double *lane_sums) {
+                         const N(Block) * block, const REAL *u, double *sums, double *lane_sums, Ahead *ahead) {
   const int size = 1 << radix;
   V sum[WIDEST] = {{0}}, lane_sum[LANE_BITS] = {{0}};
   for (int top = 0; top < count; top += stride << radix)
     for (int i = top; i < top + stride; i++) {
-      V a[1 << WIDEST], p[1 << WIDEST];
-      UNROLL for (int k = 0; k < size; k++) {
-        a[k] = lambda[i + k * stride];
-        p[k] = psi[i + k * stride];
-      }
-      UNROLL for (int b = 0; b < radix; b++) UNROLL for (int k = 0; k < size; k++) if (!(k >> b & 1)) {
-        sum[b] += a[k | 1 << b] * p[k];
-        sum[b] -= a[k] * p[k | 1 << b];
+      V a[1 << WIDEST];
+      const V *p = psi + i;
+      fetch(ahead);
+      UNROLL for (int k = 0; k < size; k++) a[k] = lambda[i + k * stride];
+      /* Two wires at a time, reading psi again for the next two: there are no registers for all of it. */
+      UNROLL for (int pair = 0; pair < radix; pair += 2) {
+        UNROLL for (int k = 0; k < size; k++) if (!(k >> pair & 3)) {
+          UNROLL for (int which = 0; which < 8; which++) {
+            int b = pair + (which & 1), low = k | which >> 1 << pair, high = low | 1 << b;
+            if (b >= radix || low >> b & 1 || low >= size) continue;
+            sum[b] += a[high] * p[low * stride];
+            sum[b] -= a[low] * p[high * stride];
+          }
+        }
+        REREAD;
       }
       if (lanes)
         UNROLL for (int b = 0; b < LANE_BITS; b++) UNROLL for (int k = 0; k < size; k++)
-          lane_sum[b] += a[k] * N(swap)(p[k], b);
+          lane_sum[b] += a[k] * N(swap)(p[k * stride], b);
       UNROLL for (int b = 0; b < radix; b++) UNROLL for (int k = 0; k < size; k++) if (!(k >> b & 1)) {
         V low = a[k], high = a[k | 1 << b];
         a[k] = low + u[b] * high;
@@ -189,9 +196,9 @@ INLINE void N(unrotate_)(int radix, int lanes, V *lambda, const V *psi, int coun
         lambda[i + k * stride] = a[k];
       }
     }
-  for (int b = 0; b < radix; b++) N(flush)(sums + b, sum[b], N(spread)(1));
+  UNROLL for (int b = 0; b < radix; b++) N(flush)(sums + b, sum[b]);
   if (lanes)
-    for (int b = 0; b < LANE_BITS; b++) N(flush)(lane_sums + b, lane_sum[b], N(lane_sign)(b));
+    UNROLL for (int b = 0; b < LANE_BITS; b++) N(flush)(lane_sums + b, lane_sum[b] * N(lane_sign)(b));
 }
 
 /* A folding step takes the sums over the `radix` most significant wires left, under each pattern of signs that

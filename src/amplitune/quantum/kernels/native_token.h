@@ -15,12 +15,13 @@
   }
 
 /* One pass of a block: number 0 has the lanes and the factor. */
-static void N(rotate)(const Tables *t, int pass, V *out, const V *in, REAL factor, const N(Block) * block) {
+static void N(rotate)(const Tables *t, int pass, V *out, const V *in, REAL factor, const N(Block) * block,
+                      Ahead *ahead) {
   int count = 1 << (t->bits - LANE_BITS), bit = LANE_BITS;
   for (int before = 0; before < pass; before++) bit += t->radix[before];
   int stride = 1 << (bit - LANE_BITS);
-#define FIRST(r) N(rotate_)(r, 1, out, in, count, 1, factor, block, block->u + LANE_BITS)
-#define LATER(r) N(rotate_)(r, 0, out, in, count, stride, 1, block, block->u + bit)
+#define FIRST(r) N(rotate_)(r, 1, out, in, count, 1, factor, block, block->u + LANE_BITS, ahead)
+#define LATER(r) N(rotate_)(r, 0, out, in, count, stride, 1, block, block->u + bit, ahead)
   if (pass == 0)
     BY_RADIX(t->radix[pass], FIRST)
   else
@@ -30,12 +31,12 @@ static void N(rotate)(const Tables *t, int pass, V *out, const V *in, REAL facto
 }
 
 static void N(unrotate)(const Tables *t, int pass, V *lambda, const V *psi, REAL factor, const N(Block) * block,
-                        double *sums) {
+                        double *sums, Ahead *ahead) {
   int count = 1 << (t->bits - LANE_BITS), bit = LANE_BITS;
   for (int before = 0; before < pass; before++) bit += t->radix[before];
   int stride = 1 << (bit - LANE_BITS);
-#define FIRST(r) N(unrotate_)(r, 1, lambda, psi, count, 1, factor, block, block->u + LANE_BITS, sums + LANE_BITS, sums)
-#define LATER(r) N(unrotate_)(r, 0, lambda, psi, count, stride, 1, block, block->u + bit, sums + bit, sums)
+#define FIRST(r) N(unrotate_)(r, 1, lambda, psi, count, 1, factor, block, block->u + LANE_BITS, sums + LANE_BITS, sums, ahead)
+#define LATER(r) N(unrotate_)(r, 0, lambda, psi, count, stride, 1, block, block->u + bit, sums + bit, sums, ahead)
   if (pass == 0)
     BY_RADIX(t->radix[pass], FIRST)
   else
@@ -46,8 +47,11 @@ static void N(unrotate)(const Tables *t, int pass, V *lambda, const V *psi, REAL
 
 /* The sums under all signs inside each leaf: lane m gets the sum with the signs (-1)^|lane & m|. */
 static void N(leaves)(const Tables *t, V *work) {
-  for (int leaf = 0; leaf < t->leaves; leaf++)
-    for (int b = 0; b < LANE_BITS; b++) work[leaf] = N(swap)(work[leaf], b) - work[leaf] * N(lane_sign)(b);
+  for (int leaf = 0; leaf < t->leaves; leaf++) {
+    V a = work[leaf];
+    UNROLL for (int b = 0; b < LANE_BITS; b++) a = N(swap)(a, b) - a * N(lane_sign)(b);
+    work[leaf] = a;
+  }
 }
 
 static void N(fold)(const Tables *t, V *work, const V *psi) {
@@ -128,10 +132,18 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
   for (int i = 0; i < call->circuits * blocks; i++)
     N(prepare)(all_blocks + i, (const REAL *)call->angles + (int64_t)i * t->n_qubits, t->n_qubits, t->bits);
   const int64_t x_size = call->x_type == FLOAT64 ? 8 : call->x_type == FLOAT32 ? 4 : 2;
+  const int64_t row_bytes = call->features * x_size;
+  int64_t groups = 0;
+  for (int pass = 0; pass < passes; pass++) groups += vectors >> t->radix[pass];
+  const int64_t step = row_bytes / groups + 63;
   REAL *sum = (REAL *)work;
   for (int64_t token = first; token < last; token++) {
     const char *from = (const char *)call->x + token * call->row_stride * x_size;
     REAL scale = N(load)((REAL *)row, from, call->x_type, call->features, size);
+    const char *next = from + call->row_stride * x_size;
+    char *dx_row = call->dx ? (char *)call->dx + token * row_bytes : NULL;
+    Ahead next_x = {next, token + 1 < last ? next + row_bytes : next, step, 0};
+    Ahead own_dx = {dx_row, call->dx ? dx_row + row_bytes : NULL, step, 1};
     for (int circuit = 0; circuit < call->circuits; circuit++) {
       const N(Block) *block = all_blocks + circuit * blocks;
       const V *in = row;
@@ -143,7 +155,8 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
         }
         for (int pass = 0; pass < passes; pass++) {
           if (backward) psi = kept + (j * passes + pass) * vectors;
-          N(rotate)(t, pass, psi, in, j ? block[j - 1].factor : scale, block + j);
+          N(rotate)(t, pass, psi, in, j ? block[j - 1].factor : scale, block + j,
+                    backward ? &own_dx : &next_x);
           in = psi;
         }
       }
@@ -173,7 +186,7 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
         double *into = sums + (circuit * blocks + j) * t->bits;
         for (int pass = passes - 1; pass >= 0; pass--)
           N(unrotate)(t, pass, lambda, kept + (j * passes + pass) * vectors, j ? block[j - 1].factor : scale,
-                      block + j, into);
+                      block + j, into, &next_x);
         if (j) {
           N(between_back)(t, (REAL *)other, (REAL *)lambda, block[j - 1].mask);
           V *free_row = lambda;
@@ -188,7 +201,7 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
         }
     }
     if (call->dx)
-      N(save)((char *)call->dx + token * call->features * x_size, (REAL *)(call->circuits > 1 ? dx : lambda),
+      N(save)(dx_row, (REAL *)(call->circuits > 1 ? dx : lambda),
               call->x_type, call->features);
   }
 }
