@@ -60,7 +60,7 @@ def rotation_tree(amplitudes: Tensor) -> list[Tensor]:
         k tensors of radians, the one of level w with shape (2**w,).
 
     Source:
-        Mottonen, Vartiainen, Bergholm and Salomaa, arXiv quant-ph/0407010, equation 8.
+        Mottonen, Vartiainen, Bergholm and Salomaa, arXiv quant-ph/0407010.
 
     Example:
         >>> [level.tolist() for level in rotation_tree(torch.tensor([1.0, 0.0, 0.0, 0.0]))]
@@ -91,7 +91,7 @@ def uniformly_controlled_ry(angles: Tensor, controls: tuple[int, ...], target: i
         2**k RY gates, each followed by a CNOT; one RY if there are no controls.
 
     Source:
-        Mottonen et al., arXiv quant-ph/0407010, equation 3 and figure 2.
+        Mottonen et al., arXiv quant-ph/0407010, equation 3.
     """
     k = len(controls)
     walsh = angles
@@ -182,8 +182,8 @@ def preparation_cost(features: int, circuit: Circuit) -> PreparationCost:
         or not 1 <= features <= 2**circuit.n_qubits
     ):
         raise ConfigError(
-            f"`features` must be from 1 to {2**circuit.n_qubits}, the amplitudes of {circuit.n_qubits} qubits, "
-            f"but is {features!r}. Give the width of the encoded rows, or use more qubits."
+            f"`features` must be from 1 to {2**circuit.n_qubits}, the amplitudes of {circuit.n_qubits} "
+            f"qubits, but is {features!r}. Give the width of the encoded rows, or use more qubits."
         )
     k = circuit.n_qubits + 1 if ancillas(circuit) else _wires_prepared(features)
     return PreparationCost(ry=2**k - 1, cnot=max(0, 2**k - 2), depth=2 ** (k + 1) - k - 2)
