@@ -1,11 +1,13 @@
 """The native kernel: values and gradients, rows that are no numbers, threads, and its library."""
 
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -161,6 +163,25 @@ def test_no_gradient_of_the_input_unless_wanted() -> None:
     nothing, same, _ = native.backward(grad_z, x, angles, program, False)
     assert nothing is None
     assert torch.equal(same, dangles)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="flags of x86")
+@pytest.mark.parametrize("flags", ["-mno-avx512f", "-mno-avx -U__FLT16_MAX__"])
+def test_shorter_vectors_and_no_half_precision(
+    flags: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CC", f"cc {flags}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    library: Any = native_build.load.__wrapped__()
+    monkeypatch.setattr(native, "load", lambda: library)
+    monkeypatch.setattr(native, "_tables", {})
+    assert library.amplitune_lanes(0) < 16
+    for n, depth in product(range(1, 12), (1, 2)):
+        circuit = Circuit(n, Ansatz(depth=depth), readout="Z" if n > 6 else "Z+ZZ")
+        x, angles, grad_z, program = case(circuit, features=2**n - n // 2, circuits=2)
+        assert_agrees(x, angles, grad_z, program, 1e-12)
+        assert_agrees(x.float(), angles.float(), grad_z.float(), program, 4e-6)
+        assert_agrees(x.half(), angles.float(), grad_z.float(), program, 4e-6)
 
 
 # Rows -------------------------------------------------------------------------------------------------------

@@ -253,3 +253,12 @@ int amplitune_run(const Tables *tables, int32_t compute_double, const void *x, i
 /* Lanes of a vector and the widest pass, which the tables depend on. */
 int amplitune_lanes(int32_t compute_double) { return VECTOR_BYTES / (compute_double ? 8 : 4); }
 int amplitune_widest(void) { return WIDEST; }
+
+/* Whether the compiler has a half-precision type. */
+int amplitune_has_half(void) {
+#if defined(__FLT16_MAX__)
+  return 1;
+#else
+  return 0;
+#endif
+}

@@ -13,6 +13,8 @@ from amplitune.quantum.program import Program
 #: The largest state, of 2**16 amplitudes, has long left the cache.
 MOST_QUBITS = 16
 
+_MOST_TABLES = 256
+
 _TYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
 
@@ -60,7 +62,7 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
     Returns:
         Shape (tokens, circuits * m), in the compute dtype; zeros for a row of zeros.
     """
-    return _run(x, angles, program, None, None, None)
+    return _run(_readable(x), angles, program, None, None, None)
 
 
 def backward(
@@ -78,11 +80,37 @@ def backward(
     Returns:
         dL/dx in the dtype of `x`, or None; dL/dangles in the dtype of `angles`; and z once more.
     """
-    dtype = compute_dtype(x, angles)
-    dx = torch.empty(x.shape, dtype=x.dtype) if needs_x else None
-    dangles = torch.empty(angles.shape, dtype=dtype)
-    z = _run(x, angles, program, grad_z, dx, dangles)
-    return dx, dangles.to(angles.dtype), z
+    rows = _readable(x)
+    dx = torch.empty(x.shape, dtype=rows.dtype) if needs_x else None
+    dangles = torch.empty(angles.shape, dtype=compute_dtype(x, angles))
+    z = _run(rows, angles, program, grad_z, dx, dangles)
+    return None if dx is None else dx.to(x.dtype), dangles.to(angles.dtype), z
+
+
+def _readable(x: Tensor) -> Tensor:
+    """Rows that the library can read: numbers of a row beside each other, and no float16 if it has none."""
+    library: Any = load()
+    if x.dtype == torch.float16 and not library.amplitune_has_half():
+        x = x.float()
+    return x if x.stride(1) == 1 else x.contiguous()
+
+
+#: By identity, with the program itself so that the identity stays its own: to hash a program of many words
+#: takes as long as to run it on a token.
+_tables: dict[tuple[int, bool], tuple[Program, Tables]] = {}
+
+
+def _tables_of(program: Program, double: bool) -> Tables:
+    """The tables of a program, made once."""
+    known = _tables.get((id(program), double))
+    if known is not None:
+        return known[1]
+    library: Any = load()
+    made = tables(program, library.amplitune_lanes(double), library.amplitune_widest())
+    if len(_tables) >= _MOST_TABLES:
+        _tables.clear()
+    _tables[id(program), double] = program, made
+    return made
 
 
 def _run(
@@ -97,10 +125,7 @@ def _run(
     library: Any = load()
     dtype = compute_dtype(x, angles)
     double = dtype == torch.float64
-    plan: Tables = tables(program, library.amplitune_lanes(double), library.amplitune_widest())
-    # One position in a row after the other; rows may be apart from each other.
-    if x.stride(1) != 1:
-        x = x.contiguous()
+    plan = _tables_of(program, double)
     angles = angles.detach().to(dtype).contiguous()
     tokens, features = x.shape
     circuits = angles.shape[0]

@@ -2,7 +2,6 @@
 
 import ctypes
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate
 
 from amplitune.quantum.program import Program
@@ -34,7 +33,6 @@ class Tables:
     owned: tuple[object, ...]
 
 
-@lru_cache(maxsize=256)
 def tables(program: Program, lanes: int, widest: int) -> Tables:
     """Make the tables of a program for one vector width.
 
