@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.differentiation import values
 from amplitune.quantum.interferometric import functionals
-from amplitune.quantum.operators import expectation_op
 from amplitune.quantum.precision import compute_dtype, without_autocast
 from amplitune.quantum.program import block_parameters
 from amplitune.quantum.readout import INTERFEROMETRIC
@@ -61,5 +61,5 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
     """
     check_arguments(x, angles, circuit)
     rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    z = expectation_op(rows, operator_parameters(x, angles, circuit), circuit.key)
+    z = values(rows, operator_parameters(x, angles, circuit), circuit.key)
     return z.reshape(*x.shape[:-1], angles.shape[0] * circuit.n_observables)

@@ -77,6 +77,20 @@ def as_complex(matrix: Tensor) -> Tensor:
     return matrix if matrix.is_complex() else torch.complex(matrix, torch.zeros_like(matrix))
 
 
+def dagger(matrix: Tensor) -> Tensor:
+    """Transpose and conjugate.
+
+    Not `.mH`: its conjugation is lazy, and inside an operator that a compiled graph calls nobody resolves it.
+
+    Args:
+        matrix: real or complex, shape (..., r, s).
+
+    Returns:
+        Shape (..., s, r).
+    """
+    return matrix.mT.conj_physical() if matrix.is_complex() else matrix.mT
+
+
 RY = Gate("RY", is_real=True, matrix=ry)
 RZ = Gate("RZ", is_real=False, matrix=rz)
 

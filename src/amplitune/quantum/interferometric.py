@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.gates import dagger
 from amplitune.quantum.layers import entangle, rotate, rotation_factors
 from amplitune.quantum.measurement import apply_weighted
 from amplitune.quantum.program import block_parameters, program_of
@@ -35,8 +36,8 @@ def functionals(angles: Tensor, circuit: Circuit) -> Tensor:
     one_each = torch.eye(m, dtype=angles.dtype, device=angles.device).expand(angles.shape[0], -1, -1)
     state = apply_weighted(state.expand(-1, -1, m), program, one_each)
     major, minor = rotation_factors(parameters, program)
-    for block in reversed(range(program.blocks)):
-        state = rotate(state, major[:, block].mH, minor[:, block].mH)
+    for block in reversed(range(major.shape[1])):
+        state = rotate(state, dagger(major[:, block]), dagger(minor[:, block]))
         if block:
             state = entangle(state, program, inverse=True)
     rows = state.transpose(1, 2).reshape(-1, size)

@@ -116,10 +116,7 @@ def measure(state: Tensor, program: Program) -> tuple[Tensor, Tensor]:
         elif imaginary and not state.is_complex():
             part = squares.new_zeros(state.shape[0], len(group[2]), state.shape[2])
         else:
-            products = state.conj() * flip(state, x) if state.is_complex() else state * flip(state, x)
-            if state.is_complex():
-                products = products.imag if imaginary else products.real
-            part = torch.bmm(_table(program, group, state), products)
+            part = torch.bmm(_table(program, group, state), _products(state, flip(state, x), imaginary))
         parts.append(part)
     values = (
         parts[0]
@@ -158,6 +155,15 @@ def apply_weighted(state: Tensor, program: Program, weights: Tensor) -> Tensor:
         term = term * -1j if imaginary else term
         total = term if total is None else total + term
     return torch.zeros_like(state) if total is None else total
+
+
+def _products(state: Tensor, flipped: Tensor, imaginary: bool) -> Tensor:
+    """Re or Im of conj(psi_i) psi_(i XOR x), in real arithmetic: one half of a complex product is wanted."""
+    if not state.is_complex():
+        return state * flipped
+    if imaginary:
+        return state.real * flipped.imag - state.imag * flipped.real
+    return state.real * flipped.real + state.imag * flipped.imag
 
 
 def _source(program: Program, device: torch.device) -> Tensor:

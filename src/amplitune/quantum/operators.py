@@ -1,4 +1,4 @@
-"""The operators that run a circuit for autograd, torch.compile, vmap and fake tensors alike."""
+"""The operators that run a circuit, forward and backward, registered with torch.library."""
 
 from collections.abc import Callable
 from typing import Any
@@ -121,43 +121,6 @@ def _fake_values(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
     return x.new_empty(x.shape[0], columns, dtype=compute_dtype(x, parameters))
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, Tensor, str], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:2])
-    ctx.circuit = inputs[2]
-
-
-def _differentiate(ctx: Any, grad_z: Tensor) -> tuple[Tensor | None, Tensor, None]:
-    x, parameters = ctx.saved_tensors
-    needs_x = ctx.needs_input_grad[0]
-    dx, dparameters, _ = backward_op(grad_z, x, parameters, ctx.circuit, needs_x)
-    return dx if needs_x else None, dparameters, None
-
-
-def _keep_backward(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, str, bool], output: object) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.circuit, ctx.needs_x = inputs[3:]
-
-
-def _differentiate_twice(
-    ctx: Any, grad_dx: Tensor, grad_dparameters: Tensor, grad_z: Tensor
-) -> tuple[Tensor, Tensor, Tensor, None, None]:
-    """The gradient of a gradient, through the differentiable computation; it keeps every state meanwhile."""
-    outer, circuit = (grad_dx, grad_dparameters, grad_z), ctx.circuit
-
-    def values(x: Tensor, parameters: Tensor) -> Tensor:
-        return differentiable(x, parameters, circuit)
-
-    def gradients(g: Tensor, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        pulled: Any = torch.func.vjp(values, x, parameters)
-        z, pull = pulled
-        dx, dparameters = pull(g)
-        return dx if ctx.needs_x else x.new_zeros(0), dparameters, z
-
-    pulled_twice: Any = torch.func.vjp(gradients, *ctx.saved_tensors)
-    dg, dx, dparameters = pulled_twice[1](outer)
-    return dg, dx, dparameters, None, None
-
-
 def row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
     """The rule of an operator under vmap: the operator on each element of the batch."""
 
@@ -190,7 +153,5 @@ def _batched_values(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tup
     return z.unflatten(0, batches.shape[:2]), 0
 
 
-expectation_op.register_autograd(_differentiate, setup_context=_keep)
-backward_op.register_autograd(_differentiate_twice, setup_context=_keep_backward)
 expectation_op.register_vmap(_batched_values)
 backward_op.register_vmap(row_by_row(backward_op))

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.differentiation import gradients
 from amplitune.quantum.expectation import operator_parameters
 from amplitune.quantum.kernels.dispatch import choose
 from amplitune.quantum.kernels.up_projection import add_up_projection
-from amplitune.quantum.operators import backward_op, row_by_row, run
+from amplitune.quantum.operators import row_by_row, run
 from amplitune.quantum.precision import without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
@@ -49,34 +50,44 @@ def _(
     return torch.empty_like(base, memory_format=torch.contiguous_format)
 
 
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    _, x, parameters, weight, bias, ctx.circuit, ctx.scaling = inputs
-    # Not z: the backward pass recomputes it beside the states.
-    ctx.save_for_backward(x, parameters, weight)
-    ctx.bias_dtype = None if bias is None else bias.dtype
-
-
-def _differentiate(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    x, parameters, weight = ctx.saved_tensors
-    needs_base, needs_x, needs_parameters, needs_weight, needs_bias, *_ = ctx.needs_input_grad
-    dx = dparameters = dweight = dbias = None
-    with without_autocast(grad.device):
-        # In the dtype of the readouts at least, whatever the model's is.
-        real = parameters.real.dtype if parameters.is_complex() else parameters.dtype
-        dtype = torch.promote_types(real, weight.dtype)
-        wide = grad.to(dtype)
-        if needs_x or needs_parameters or needs_weight:
-            dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(real)
-            dx, dparameters, z = backward_op(dz, x, parameters, ctx.circuit, needs_x)
-            if needs_weight:
-                dweight = ((z.to(dtype) * ctx.scaling).T @ wide).T.to(weight.dtype)
-        if needs_bias:
-            dbias = (wide.sum(dim=0) * ctx.scaling).to(ctx.bias_dtype)
-    return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
-
-
-project_op.register_autograd(_differentiate, setup_context=_keep)
 project_op.register_vmap(row_by_row(project_op))
+
+
+class Project(torch.autograd.Function):
+    """The projected sum; keeps x, the parameters and W, and recomputes z beside the states."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        """Compute the sum, shape (tokens, d_out)."""
+        return project_op(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        _, x, parameters, weight, bias, ctx.circuit, ctx.scaling = inputs
+        ctx.save_for_backward(x, parameters, weight)
+        ctx.bias_dtype = None if bias is None else bias.dtype
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Take the gradients, in the dtype of the readouts at least, whatever the model's is."""
+        x, parameters, weight = ctx.saved_tensors
+        needs_base, needs_x, needs_parameters, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        dx = dparameters = dweight = dbias = None
+        with without_autocast(grad.device):
+            real = parameters.real.dtype if parameters.is_complex() else parameters.dtype
+            dtype = torch.promote_types(real, weight.dtype)
+            wide = grad.to(dtype)
+            if needs_x or needs_parameters or needs_weight:
+                dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(real)
+                dx, dparameters, z = gradients(dz, x, parameters, ctx.circuit, needs_x)
+                if needs_weight:
+                    dweight = ((z.to(dtype) * ctx.scaling).T @ wide).T.to(weight.dtype)
+            if needs_bias:
+                dbias = (wide.sum(dim=0) * ctx.scaling).to(ctx.bias_dtype)
+        return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
 
 
 def project(
@@ -134,7 +145,7 @@ def project(
                 "(d_out, circuits * m) and bias (d_out,)."
             )
     tokens = x.shape[:-1].numel()
-    out: Tensor = project_op(
+    out: Tensor = Project.apply(
         base.reshape(tokens, base.shape[-1]),
         x.reshape(tokens, x.shape[-1]),
         operator_parameters(x, angles, circuit),

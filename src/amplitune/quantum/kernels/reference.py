@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum.encoding import encode, power_of_two_scale
+from amplitune.quantum.gates import dagger
 from amplitune.quantum.layers import entangle, reflect, rotate, rotation_factors
 from amplitune.quantum.measurement import apply_weighted, measure
 from amplitune.quantum.precision import compute_dtype
@@ -99,7 +100,7 @@ def _backward(
     gradients = []
     for block in reversed(range(program.blocks)):
         gradients.append(_block_gradient(adjoint, state, parameters[:, block], program))
-        undo = major[:, block].mH, minor[:, block].mH
+        undo = dagger(major[:, block]), dagger(minor[:, block])
         if block == 0:
             break
         state, adjoint = rotate(state, *undo), rotate(adjoint, *undo)
@@ -133,8 +134,8 @@ def _block_gradient(adjoint: Tensor, state: Tensor, parameters: Tensor, program:
     n = program.n_qubits
     p, q = 2 ** (n // 2), 2 ** (n - n // 2)
     # The products lambda psi^+ summed over all else, first per half of the wires, then per wire.
-    on_major = adjoint.reshape(circuits, p, q * tokens) @ state.reshape(circuits, p, q * tokens).mH
-    on_minor = adjoint.reshape(circuits, p, q, tokens) @ state.reshape(circuits, p, q, tokens).mH
+    on_major = adjoint.reshape(circuits, p, q * tokens) @ dagger(state.reshape(circuits, p, q * tokens))
+    on_minor = adjoint.reshape(circuits, p, q, tokens) @ dagger(state.reshape(circuits, p, q, tokens))
     halves = ((n // 2, on_major), (n - n // 2, on_minor.sum(dim=1)))
     wires = []
     for count, products in halves:
@@ -154,9 +155,10 @@ def _reflection_gradient(adjoint: Tensor, state: Tensor, encoded: Tensor) -> Ten
     squared = (a * a).sum(dim=0)
     squared = torch.where(squared == 0, 1, squared)
     overlap = (encoded * state).sum(dim=1, keepdim=True) / squared
-    along = (encoded * adjoint.conj()).sum(dim=1, keepdim=True)
+    conjugate = adjoint.conj_physical()
+    along = (encoded * conjugate).sum(dim=1, keepdim=True)
     gradient = (
-        -2 * adjoint.conj() * overlap - 2 * along / squared * state + 4 * along * overlap / squared * encoded
+        -2 * conjugate * overlap - 2 * along / squared * state + 4 * along * overlap / squared * encoded
     )
     return (gradient.real if gradient.is_complex() else gradient).sum(dim=0)
 
