@@ -200,7 +200,8 @@ static void member(void *argument) {
 static int run(const Call *call, int64_t threads, void (*work)(const Call *, int64_t, int64_t, double *, int *)) {
   const Tables *t = call->tables;
   int64_t wires = (int64_t)call->circuits * t->blocks * t->bits;
-  /* A thread costs some microseconds to wake: about what 2**14 amplitudes cost. */
+  /* To wake a thread costs some microseconds, so each must have 2**15 amplitudes to work on; one token never
+     wakes any. */
   int64_t enough = 1 + ((call->tokens * call->circuits * t->blocks) << t->bits >> 15);
   threads = !parallel ? 1 : threads < enough ? threads : enough;
   if (threads > call->tokens) threads = call->tokens;

@@ -35,7 +35,8 @@ static void N(unrotate)(const Tables *t, int pass, V *lambda, const V *psi, REAL
   int count = 1 << (t->bits - LANE_BITS), bit = LANE_BITS;
   for (int before = 0; before < pass; before++) bit += t->radix[before];
   int stride = 1 << (bit - LANE_BITS);
-#define FIRST(r) N(unrotate_)(r, 1, lambda, psi, count, 1, factor, block, block->u + LANE_BITS, sums + LANE_BITS, sums, ahead)
+#define FIRST(r) \
+  N(unrotate_)(r, 1, lambda, psi, count, 1, factor, block, block->u + LANE_BITS, sums + LANE_BITS, sums, ahead)
 #define LATER(r) N(unrotate_)(r, 0, lambda, psi, count, stride, 1, block, block->u + bit, sums + bit, sums, ahead)
   if (pass == 0)
     BY_RADIX(t->radix[pass], FIRST)
@@ -112,6 +113,31 @@ static void N(between_back)(const Tables *t, REAL *restrict out, const REAL *res
     }
 }
 
+/* The sign of a word behind the last block, whose K turn over the Z on their wires. */
+INLINE REAL N(sign_of)(const Tables *t, int word, uint32_t mask) {
+  return __builtin_parity((uint32_t)t->word[word] & mask) ? -t->word_sign[word] : t->word_sign[word];
+}
+
+/* z from the folded state; returns the squared norm N. */
+static REAL N(read)(const Tables *t, const V *work, uint32_t mask, REAL *z) {
+  const REAL *sum = (const REAL *)work, norm = sum[t->place[t->n_words]];
+  for (int k = 0; k < t->n_words; k++) z[k] = norm == 0 ? 0 : N(sign_of)(t, k, mask) * sum[t->place[k]] / norm;
+  return norm;
+}
+
+/* What `unfold` starts from so that lambda = 2/N psi (sum_k g_k signs_k - sum_k g_k z_k), with g = dL/dz. */
+static void N(seed)(const Tables *t, V *work, uint32_t mask, REAL norm, const REAL *z, const REAL *grad) {
+  REAL *sum = (REAL *)work, mean = 0;
+  memset(work, 0, sizeof(V) * t->leaves);
+  if (norm == 0) return;
+  const REAL factor = 2 / norm;
+  for (int k = 0; k < t->n_words; k++) {
+    sum[t->place[k]] += factor * N(sign_of)(t, k, mask) * grad[k];
+    mean += grad[k] * z[k];
+  }
+  sum[t->place[t->n_words]] -= factor * mean;
+}
+
 /* Tokens first..last-1. `sums`: (circuits, blocks, bits), added to. */
 static void N(work)(const Call *call, int64_t first, int64_t last, double *sums, int *failed) {
   const Tables *t = call->tables;
@@ -136,7 +162,6 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
   int64_t groups = 0;
   for (int pass = 0; pass < passes; pass++) groups += vectors >> t->radix[pass];
   const int64_t step = row_bytes / groups + 63;
-  REAL *sum = (REAL *)work;
   for (int64_t token = first; token < last; token++) {
     const char *from = (const char *)call->x + token * call->row_stride * x_size;
     REAL scale = N(load)((REAL *)row, from, call->x_type, call->features, size);
@@ -164,23 +189,9 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
       const int64_t at = (token * call->circuits + circuit) * words;
       REAL *z = (REAL *)call->z + at;
       N(fold)(t, work, psi);
-      const REAL norm = sum[t->place[words]], inverse = norm == 0 ? 0 : 1 / norm;
-      for (int k = 0; k < words; k++) {
-        REAL sign = __builtin_parity((uint32_t)t->word[k] & mask) ? -t->word_sign[k] : t->word_sign[k];
-        z[k] = norm == 0 ? 0 : sign * sum[t->place[k]] * inverse;
-      }
+      const REAL norm = N(read)(t, work, mask, z);
       if (!backward) continue;
-      const REAL *grad = (const REAL *)call->grad_z + at;
-      memset(work, 0, sizeof(V) * t->leaves);
-      if (norm != 0) {
-        REAL mean = 0;
-        for (int k = 0; k < words; k++) {
-          REAL sign = __builtin_parity((uint32_t)t->word[k] & mask) ? -t->word_sign[k] : t->word_sign[k];
-          sum[t->place[k]] += 2 * inverse * sign * grad[k];
-          mean += grad[k] * z[k];
-        }
-        sum[t->place[words]] -= 2 * inverse * mean;
-      }
+      N(seed)(t, work, mask, norm, z, (const REAL *)call->grad_z + at);
       N(unfold)(t, work, lambda, psi);
       for (int j = blocks - 1; j >= 0; j--) {
         double *into = sums + (circuit * blocks + j) * t->bits;
@@ -200,9 +211,7 @@ static void N(work)(const Call *call, int64_t first, int64_t last, double *sums,
           dx[i] += lambda[i];
         }
     }
-    if (call->dx)
-      N(save)(dx_row, (REAL *)(call->circuits > 1 ? dx : lambda),
-              call->x_type, call->features);
+    if (call->dx) N(save)(dx_row, (REAL *)(call->circuits > 1 ? dx : lambda), call->x_type, call->features);
   }
 }
 
