@@ -99,7 +99,8 @@ def into_basis(state: Tensor, basis: Basis) -> Tensor:
     """
     for wire, letter in enumerate(basis.letters):
         if letter != "Z":
-            zero, one = state.reshape(state.shape[0], 2**wire, 2, -1, state.shape[-1]).unbind(dim=2)
+            circuits, size, columns = state.shape
+            zero, one = state.reshape(circuits, 2**wire, 2, size >> (wire + 1), columns).unbind(dim=2)
             # Y is X after S^+ = diag(1, -i).
             one = one * -1j if letter == "Y" else one
             state = (torch.stack((zero + one, zero - one), dim=2) / 2**0.5).reshape(state.shape)

@@ -11,7 +11,7 @@ from amplitune.quantum.bases import readout_values
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.interferometric import functionals
 from amplitune.quantum.noise import NoiseModel
-from amplitune.quantum.operators import expectation_op, norms
+from amplitune.quantum.operators import backward_op, norms
 from amplitune.quantum.outcomes import check_generator
 from amplitune.quantum.parameter_shift import parameter_shift
 from amplitune.quantum.precision import compute_dtype, without_autocast
@@ -164,8 +164,7 @@ class _Estimate(torch.autograd.Function):
 def _exact_gradient(rows: Tensor, angles: Tensor, circuit: Circuit, grad_z: Tensor) -> Tensor:
     """dL/dx of the exact expectation values."""
     make = functionals if circuit.readout == INTERFEROMETRIC else block_parameters
-    with without_autocast(rows.device), torch.enable_grad():
-        parameters = make(angles.detach().to(compute_dtype(rows, angles)), circuit)
-        inputs = rows.detach().requires_grad_()
-        (dx,) = torch.autograd.grad(expectation_op(inputs, parameters, circuit.key), inputs, grad_z)
+    with without_autocast(rows.device):
+        parameters = make(angles.to(compute_dtype(rows, angles)), circuit)
+        dx, _, _ = backward_op(grad_z, rows, parameters, circuit.key, True)
     return dx

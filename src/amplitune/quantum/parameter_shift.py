@@ -26,7 +26,7 @@ def parameter_shift(values: Callable[[Tensor], Tensor], angles: Tensor, grad_z: 
         dL/dangles, shape of `angles`.
 
     Source:
-        Schuld, Bergholm, Gogolin, Izaac and Killoran, arXiv 1811.11184, equation 16.
+        Schuld, Bergholm, Gogolin, Izaac and Killoran, arXiv 1811.11184.
 
     Example:
         >>> from amplitune.quantum import Circuit, expectation
