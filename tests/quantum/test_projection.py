@@ -18,7 +18,7 @@ CIRCUITS = [
 
 def run(*inputs: Tensor) -> Tensor:
     base, x, angles, weight, bias = inputs
-    return project(base, x, angles, weight, bias, Circuit(4), 0.7)
+    return project(base, x, angles, weight, bias, CIRCUITS[0], 0.7)
 
 
 def arguments(

@@ -84,9 +84,13 @@ class Project(torch.autograd.Function):
                 dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(real)
                 dx, dparameters, z = gradients(dz, x, parameters, ctx.circuit, needs_x)
                 if needs_weight:
-                    dweight = ((z.to(dtype) * ctx.scaling).T @ wide).T.to(weight.dtype)
-            if needs_bias:
-                dbias = (wide.sum(dim=0) * ctx.scaling).to(ctx.bias_dtype)
+                    # The bias has its gradient from a readout of 1, with no pass of its own over `grad`.
+                    z = torch.nn.functional.pad(z.to(dtype), (0, 1), value=1.0) * ctx.scaling
+                    both = (z.T @ wide).to(weight.dtype)
+                    dweight, dbias = both[:-1].T, both[-1] if needs_bias else None
+            if needs_bias and dbias is None:
+                dbias = wide.sum(dim=0) * ctx.scaling
+            dbias = None if dbias is None else dbias.to(ctx.bias_dtype)
         return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
 
 
