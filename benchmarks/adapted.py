@@ -6,11 +6,11 @@ from typing import Any
 
 import peft
 import torch
+from benchmarks.kernels import forced
+from benchmarks.timing import Case
 from torch import Tensor, nn
 
 from amplitune import QAAConfig
-from benchmarks.kernels import forced
-from benchmarks.timing import Case
 
 #: LoRA's rank in every comparison.
 RANK = 8

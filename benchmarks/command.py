@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.environment import describe
+from benchmarks.ratios import Ratio
 
 from amplitune.study.atomic import write_atomically
-from benchmarks.environment import describe
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROOT = RESULTS.parents[1]
@@ -89,9 +90,10 @@ def keep(path: Path, result: dict[str, Any]) -> None:
 
     Args:
         path: the file.
-        result: plain values.
+        result: plain values and ratios.
     """
-    write_atomically(path, json.dumps(result, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(result, indent=1, allow_nan=False, default=Ratio.to_dict)
+    write_atomically(path, text + "\n")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

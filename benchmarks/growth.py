@@ -1,14 +1,15 @@
-"""Measures how an adapter's own cost grows with width, depth and tokens, as exponents of fitted power laws."""
+"""Measures how an adapter's own cost grows with width, depth and tokens: exponents of fitted power laws."""
 
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
 
-from benchmarks import adapted
 from benchmarks.command import DTYPES, keep, parser_of, prepare, record, table
 from benchmarks.kernels import used
 from benchmarks.ratios import digits, fit_exponent
 from benchmarks.timing import Case, clock_of, interleave
+
+from benchmarks import adapted
 
 NAME = "growth"
 HEADER = ("grows with", "from", "to", "times", "kernel", "cost, times", "exponent")

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-
-from benchmarks import adapted
 from benchmarks.command import DTYPES, keep, parser_of, prepare, record, table
 from benchmarks.kernels import used
 from benchmarks.ratios import ratio
 from benchmarks.timing import Case, clock_of, interleave, replayed
+
+from benchmarks import adapted
 
 NAME = "layer"
 HEADER = (
@@ -109,12 +109,6 @@ def line(row: dict[str, Any]) -> list[object]:
     return [*sizes, *row["ratios"].values()]
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """Bring a row with ratios into plain values for JSON."""
-    ratios = {name: value.to_dict() for name, value in row.get("ratios", {}).items()}
-    return row | {"ratios": ratios} if ratios else row
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the benchmark.
 
@@ -149,7 +143,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.device,
             seed=arguments.seed,
         )
-    keep(path, result | {"rows": [plain(row) for row in rows]})
+    keep(path, result | {"rows": rows})
     print(table(HEADER, [line(row) for row in rows]))
 
 

@@ -1,4 +1,4 @@
-"""Measures what an adapted layer keeps for its backward pass, and its peak memory, against peft's LoRA r=8."""
+"""Measures what an adapted layer keeps for its backward pass, and its peak memory, against LoRA r=8."""
 
 import json
 import os
@@ -6,16 +6,17 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from statistics import median
 from typing import Any
 
 import torch
+from benchmarks.command import DTYPES, ROOT, keep, parser_of, prepare, record, table
+from benchmarks.kernels import forced
+from benchmarks.ratios import digits
 from torch import Tensor, nn
 
 from amplitune.study.memory import read_peak, reset_peak
 from benchmarks import adapted
-from benchmarks.command import DTYPES, ROOT, keep, parser_of, prepare, record, table
-from benchmarks.kernels import forced
-from benchmarks.ratios import digits
 
 NAME = "memory"
 HEADER = ("adapter", "d", "tokens", "dtype", "saved / LoRA's", "saved / (bytes of x)", "peak / LoRA's")
@@ -32,8 +33,8 @@ ADAPTERS: dict[str, dict[str, Any] | None] = {
 def counting(module: nn.Module) -> Iterator[Callable[[], int]]:
     """Count the bytes that autograd keeps of what runs inside a with-block.
 
-    Each storage counts once and whole, however many views of it are kept, because the whole stays alive; parameters
-    and buffers of the module do not count.
+    Each storage counts once and whole, however many views of it are kept, because the whole stays alive.
+    Parameters and buffers of the module do not count.
 
     Args:
         module: what runs.
@@ -85,8 +86,8 @@ def saved_bytes(adapter: str, width: int, tokens: int, dtype: str, device: str =
 def peak_bytes(adapter: str, width: int, tokens: int, dtype: str, device: str, kernel: str | None) -> int:
     """Measure how far forward and backward raise memory above weights and input.
 
-    On a CUDA device by torch's allocator. On a CPU by the resident memory of this process, which `probed_peak` makes
-    fresh for the purpose.
+    On a CUDA device by torch's allocator; on a CPU by the resident memory of this process, which should be a
+    fresh one, as `probed_peak` makes it.
 
     Args:
         adapter: key of ADAPTERS.
@@ -113,22 +114,25 @@ def peak_bytes(adapter: str, width: int, tokens: int, dtype: str, device: str, k
     return after - before
 
 
-def probed_peak(adapter: str, width: int, tokens: int, dtype: str, kernel: str | None) -> int:
-    """Run `peak_bytes` on the CPU in a process of its own.
+def probed_peak(adapter: str, width: int, tokens: int, dtype: str, device: str, kernel: str | None) -> int:
+    """Run `peak_bytes` in a process of its own.
 
     Args:
         adapter: key of ADAPTERS.
         width: d_in and d_out.
         tokens: number of rows.
         dtype: of base layer and input.
+        device: "cpu".
         kernel: name of a kernel; None for the rule.
 
     Returns:
         Bytes.
     """
-    probe = json.dumps([adapter, width, tokens, dtype, "cpu", kernel])
+    probe = json.dumps([adapter, width, tokens, dtype, device, kernel])
     # glibc would keep large blocks that are freed, and hide the next pass in them.
-    environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    glibc = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "0"}
+    # With a CUDA device in sight, the peak would be that device's.
+    environment = os.environ | glibc | {"CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, "-m", "benchmarks.memory", "--probe", probe]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -142,6 +146,7 @@ def measure(
     dtype: str,
     *,
     adapters: Sequence[str] = tuple(ADAPTERS),
+    rounds: int = 1,
     kernel: str | None = None,
     device: str = "cpu",
 ) -> list[dict[str, Any]]:
@@ -152,6 +157,7 @@ def measure(
         tokens: number of rows.
         dtype: of base layer and input.
         adapters: keys of ADAPTERS, the first to compare with.
+        rounds: how often the peak is measured; the median counts.
         kernel: name of a kernel; None for the rule.
         device: "cpu" or "cuda".
 
@@ -162,11 +168,9 @@ def measure(
     for adapter in adapters:
         with forced(kernel):
             saved = saved_bytes(adapter, width, tokens, dtype, device)
-        if device == "cuda":
-            peak = peak_bytes(adapter, width, tokens, dtype, device, kernel)
-        else:
-            peak = probed_peak(adapter, width, tokens, dtype, kernel)
-        row = {
+        probe = probed_peak if device == "cpu" else peak_bytes
+        peak = median(probe(adapter, width, tokens, dtype, device, kernel) for _ in range(rounds))
+        row: dict[str, Any] = {
             "adapter": adapter,
             "d": width,
             "tokens": tokens,
@@ -198,7 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     Args:
         argv: the command line's arguments; by default those of the process.
     """
-    parser = parser_of(NAME, __doc__, rounds=1)
+    parser = parser_of(NAME, __doc__, rounds=3)
     parser.add_argument("--d", type=int, nargs="+", default=[2048], help="widths, d_in = d_out")
     parser.add_argument("--tokens", type=int, default=2048, help="rows of the input (default %(default)s)")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of base layer and input")
@@ -218,6 +222,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             arguments.tokens,
             arguments.dtype,
             adapters=arguments.adapters,
+            rounds=arguments.rounds,
             kernel=arguments.kernel,
         )
     keep(path, result | {"rows": rows})

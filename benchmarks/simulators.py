@@ -1,18 +1,18 @@
 """Measures the circuit engine against other simulators, after checking that values and gradients agree."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 import torch
-from torch import Tensor
-
-from amplitune.quantum import Circuit, expectation, qubits_for
 from benchmarks.command import DTYPES, keep, parser_of, prepare, record, table
 from benchmarks.kernels import forced, used
-from benchmarks.layer import plain
 from benchmarks.ratios import ratio
 from benchmarks.rivals import RIVALS, Rival, Run
 from benchmarks.timing import Case, clock_of, interleave
+from torch import Tensor
+
+from amplitune.quantum import Circuit, expectation, qubits_for
 
 NAME = "simulators"
 HEADER = (
@@ -26,8 +26,9 @@ HEADER = (
     "note",
 )
 
-#: Largest error allowed before anything is timed, relative to the largest magnitude.
-TOLERANCE = {"float32": 1e-3, "float64": 1e-9}
+#: Largest error allowed before anything is timed, relative to the largest magnitude; in float64 with room for
+#: lightning.qubit, whose adjoint method hands values to torch in single precision.
+TOLERANCE = {"float32": 1e-4, "float64": 1e-6}
 
 
 def engine(n_qubits: int) -> Run:
@@ -99,9 +100,9 @@ def measure(
         seed: of inputs and orders.
 
     Returns:
-        A row for each batch. `per_token` compares the rival's time per token at its batch with the engine's at
-        `tokens`; `same_batch` both at the rival's batch. A rival that is absent or does not run on the device gives
-        one row that says so; one that disagrees gives a row with its error and no ratio.
+        A row for each batch. `same_batch` compares the times at the rival's batch, `per_token` the rival's
+        time per token at its batch with the engine's at `tokens`. A rival that is absent or does not run on
+        the device gives one row that says so; one that disagrees gives a row with its error and no ratio.
     """
     common = {"simulator": rival.name, "d": width, "device": device, "note": rival.note}
     if not rival.installed:
@@ -133,16 +134,17 @@ def measure(
             return with_gradients(ours, x, angles, grad, rival.gives_dx)
 
         with forced(kernel):
-            row = common | {
+            error = disagreement(ours_at_batch(), theirs_at_batch())
+            row: dict[str, Any] = common | {
                 "batch": batch,
                 "tokens": tokens,
                 "dtype": dtype,
                 "kernel": used(Circuit(n_qubits), x, kernel),
-                "error": disagreement(ours_at_batch(), theirs_at_batch()),
+                "error": error if isfinite(error) else None,
             }
             # Also refuses NaN.
-            if not row["error"] <= TOLERANCE[dtype]:
-                rows.append(row | {"skipped": f"differs by {row['error']:.1e}: nothing to compare"})
+            if not error <= TOLERANCE[dtype]:
+                rows.append(row | {"skipped": f"differs by {error:.1e}: nothing to compare"})
                 continue
             cases: dict[str, Case] = {
                 "theirs": theirs_at_batch,
@@ -197,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 batches=arguments.batches,
                 seed=arguments.seed,
             )
-    keep(path, result | {"rows": [plain(row) for row in rows]})
+    keep(path, result | {"rows": rows})
     print(table(HEADER, [line(row) for row in rows]))
 
 
