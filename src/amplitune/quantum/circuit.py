@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -85,7 +85,7 @@ class Circuit:
         """The number m of expectation values of one circuit."""
         return 2**self.n_qubits if self.readout == PROBABILITIES else len(self.observables)
 
-    @property
+    @cached_property
     def observables(self) -> tuple[PauliWord, ...]:
         """The Pauli words O_k; none for basis probabilities."""
         return observables(self.readout, self.n_qubits)

@@ -29,6 +29,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     Returns:
         A context manager.
     """
-    if torch.amp.is_autocast_available(device.type):
+    # Entering the context costs more than asking, and a single token's evaluation enters it several times.
+    if torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

@@ -149,7 +149,9 @@ def project(
                 "(d_out, circuits * m) and bias (d_out,)."
             )
     tokens = x.shape[:-1].numel()
-    out: Tensor = Project.apply(
+    # Without gradients the function would only cost its own time, which a single token feels.
+    add = Project.apply if torch.is_grad_enabled() else project_op
+    out: Tensor = add(
         base.reshape(tokens, base.shape[-1]),
         x.reshape(tokens, x.shape[-1]),
         operator_parameters(x, angles, circuit),
