@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 import amplitune
+from amplitune import circuit_commands
 from amplitune.errors import AmplituneError, ConfigError
 from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.results import Results, load_results, write_results
@@ -29,6 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(circuit_commands.app, name="circuit")
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="folder of the study", show_default=False)

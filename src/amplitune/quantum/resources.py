@@ -81,6 +81,50 @@ class Resources:
         """
         return asdict(self)
 
+    def text(self) -> str:
+        """Write the counts for a reader.
+
+        Returns:
+            Lines without trailing newline, a label of fixed width and what was counted.
+        """
+        prepared = (
+            f"{self.preparation.ry:,} RY, {self.preparation.cnot:,} CNOT, depth {self.preparation.depth:,}"
+        )
+        times = f"; {self.preparations} times per run" if self.preparations > 1 else ""
+        several = f"{_several(self.modules, 'module')} with {_several(self.circuits, 'circuit')}"
+        rows = [
+            ("qubits", f"{self.qubits}"),
+            ("angles", f"{self.angles:,} in {several}"),
+            ("gates of the ansatz", f"{_counted(self.gates)}; depth {self.depth}"),
+            ("native gates", self.transpiled_missing or "not asked for"),
+            ("state preparation", f"{prepared}; for each row of {self.features:,} features{times}"),
+            ("measurement bases", f"{self.measurement_bases}, for {self.observables:,} values"),
+            ("evaluations per step", f"{self.forward_evaluations:,} forward, of {self.tokens:,} tokens"),
+            ("", f"{self.angle_gradient_evaluations:,} for the gradient by the angles (parameter shift)"),
+            ("", f"{self.input_gradient_evaluations:,} for the gradient by the input, if wanted"),
+            ("shots per evaluation", f"{self.shots:,} for an error of at most {self.precision:g}"),
+            ("", f"in all values of a token, with probability {self.confidence:g} (Hoeffding)"),
+            ("shots per step", f"{self.shots_per_step:.3g}, without the gradient by the input"),
+        ]
+        if self.reflections:
+            rows.insert(5, ("reflections", f"{self.reflections} Z controlled by all other wires"))
+        if self.transpiled is not None:
+            native = self.transpiled
+            rows[3] = (
+                "native gates",
+                f"{_counted(native.gates)}; depth {native.depth} ({native.basis}, all wires connected, "
+                f"Qiskit {native.qiskit_version} at optimization level {native.optimization_level})",
+            )
+        return "\n".join(f"{label:<22}{value}" for label, value in rows)
+
+
+def _several(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count > 1)}"
+
+
+def _counted(gates: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in gates.items()) or "none"
+
 
 def resources(
     circuit: Circuit,
