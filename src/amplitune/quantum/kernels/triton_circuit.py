@@ -114,18 +114,26 @@ def _odd(MASK: tl.constexpr, REST: tl.constexpr, N: tl.constexpr):
 
 
 @triton.jit
-def _flipped(state, FLIPS: tl.constexpr, INVERSE: tl.constexpr, REST: tl.constexpr, N: tl.constexpr, T: tl.constexpr):
+def _flipped(
+    state,
+    FLIPS: tl.constexpr,
+    PHASE: tl.constexpr,
+    INVERSE: tl.constexpr,
+    REST: tl.constexpr,
+    N: tl.constexpr,
+    T: tl.constexpr,
+):
     """Flip bits of basis states where masks have an odd number of ones, one flip after the other.
 
     tl.gather would do any permutation at once, but within a warp it is lowered to a shuffle and a selection
     for each pair of registers: 60,000 instructions at 11 qubits.
     """
-    COUNT: tl.constexpr = len(FLIPS) // 2
-    for k in tl.static_range(COUNT):
-        if INVERSE:
-            state = _flip(state, FLIPS[2 * (COUNT - 1 - k)], FLIPS[2 * (COUNT - 1 - k) + 1], REST, N, T)
-        else:
-            state = _flip(state, FLIPS[2 * k], FLIPS[2 * k + 1], REST, N, T)
+    if INVERSE:
+        for k in tl.static_range(FLIPS[PHASE + 1] - 2, FLIPS[PHASE] - 2, -2):
+            state = _flip(state, FLIPS[k], FLIPS[k + 1], REST, N, T)
+    else:
+        for k in tl.static_range(0 + FLIPS[PHASE], 0 + FLIPS[PHASE + 1], 2):
+            state = _flip(state, FLIPS[k], FLIPS[k + 1], REST, N, T)
     return state
 
 
@@ -150,17 +158,17 @@ def _entangled(
     N: tl.constexpr,
     T: tl.constexpr,
 ):
-    """Run the entangler or its inverse: signs for CZ, for CNOT three phases of flips of upper bits."""
+    """Run the entangler or its inverse in order P: signs for CZ, for CNOT flips of outer, middle, outer bits."""
     if SIGNS:
         sign = tl.load(sign_ptr + tl.arange(0, 1 << N))
         state = tl.where((sign < 0)[:, None], -state, state)
     else:
-        state = _flipped(state, FLIPS[2 if INVERSE else 0], INVERSE, REST, N, T)
-        if len(FLIPS[1]) > 0:
+        state = _flipped(state, FLIPS, 2 if INVERSE else 0, INVERSE, REST, N, T)
+        if FLIPS[1] < FLIPS[2]:
             state = _swapped(state, UPPER, N, T)
-            state = _flipped(state, FLIPS[1], INVERSE, REST, N, T)
+            state = _flipped(state, FLIPS, 1, INVERSE, REST, N, T)
             state = _swapped(state, N - UPPER, N, T)
-        state = _flipped(state, FLIPS[0 if INVERSE else 2], INVERSE, REST, N, T)
+        state = _flipped(state, FLIPS, 0 if INVERSE else 2, INVERSE, REST, N, T)
     return state
 
 
@@ -181,6 +189,14 @@ def _load(x_ptr, block, tokens, FEATURES: tl.constexpr, H: tl.constexpr, L: tl.c
 
 
 @triton.jit
+def _block(state, angles_ptr, H: tl.constexpr, L: tl.constexpr, N: tl.constexpr, T: tl.constexpr):
+    """Run one block of rotations, from order P to order Q."""
+    cos, tan = _coefficients(angles_ptr, N)
+    state = _swapped(_rotate(state, cos, tan, H + L, H, N - H - L, N, T), H + L, N, T)
+    return _rotate(state, cos, tan, N - H - L, 0, H, N, T)
+
+
+@triton.jit
 def _evolve(
     state,
     angles_ptr,
@@ -194,22 +210,16 @@ def _evolve(
     N: tl.constexpr,
     T: tl.constexpr,
 ):
-    """Run a program from order P; it ends in order Q after an odd number of blocks, in P after an even one."""
-    MIDDLE: tl.constexpr = N - H - L
-    for block in tl.static_range(BLOCKS):
-        cos, tan = _coefficients(angles_ptr + block * N, N)
-        if block % 2 == 0:
-            if block > 0:
-                state = _entangled(state, table_ptr, SIGNS, FLIPS[0], False, H + L, REST, N, T)
-            state = _rotate(state, cos, tan, H + L, H, MIDDLE, N, T)
-            state = _swapped(state, H + L, N, T)
-            state = _rotate(state, cos, tan, MIDDLE, 0, H, N, T)
-        else:
-            state = _entangled(state, table_ptr + (1 << N), SIGNS, FLIPS[1], False, MIDDLE, REST, N, T)
-            state = _rotate(state, cos, tan, MIDDLE, 0, H, N, T)
-            state = _swapped(state, MIDDLE, N, T)
-            state = _rotate(state, cos, tan, H + L, H, MIDDLE, N, T)
-    return state
+    """Run a program, from order P to order Q.
+
+    The loop over blocks is not unrolled: the time to compile must not grow with the depth.
+    """
+    if BLOCKS > 1:
+        for block in range(BLOCKS - 1):
+            state = _block(state, angles_ptr + block * N, H, L, N, T)
+            state = _swapped(state, N - H - L, N, T)
+            state = _entangled(state, table_ptr, SIGNS, FLIPS, False, H + L, REST, N, T)
+    return _block(state, angles_ptr + (BLOCKS - 1) * N, H, L, N, T)
 
 
 @triton.jit
@@ -269,7 +279,7 @@ def forward_kernel(
     Args:
         x_ptr: rows, (tokens, FEATURES), contiguous, any float dtype up to 32 bits.
         angles_ptr: (circuits, BLOCKS, N).
-        table_ptr: int32 (3, 2**N), see `triton_tables.tables`.
+        table_ptr: int32 (2, 2**N), see `triton_tables.tables`.
         z_ptr: float32 (tokens, stride_z).
         tokens: number of rows.
         stride_z: values of one token, circuits * STEP.
@@ -292,7 +302,7 @@ def forward_kernel(
         valid = block * T + token < tokens
         rows_ptr = z_ptr + tl.full((), T, tl.int64) * block * stride_z + circuit * STEP + OFFSET
         if M == 0:
-            state_of = tl.load(table_ptr + (2 << N) + tl.arange(0, 1 << N))
+            state_of = tl.load(table_ptr + (1 << N) + tl.arange(0, 1 << N))
             offsets = token[None, :] * stride_z + state_of[:, None]
             tl.store(rows_ptr + offsets, squares / norm[None, :], mask=valid[None, :])
         else:
@@ -332,6 +342,43 @@ def _angle_gradients(
 
 
 @triton.jit
+def _undone(
+    adjoint,
+    state,
+    angles_ptr,
+    STATE_TOO: tl.constexpr,
+    H: tl.constexpr,
+    L: tl.constexpr,
+    N: tl.constexpr,
+    T: tl.constexpr,
+):
+    """Undo one block of rotations, from order Q to order P, and take its angles' gradients on the way.
+
+    Rotations on different wires commute, so a wire's gradient may be taken before or after the others are
+    undone. The state before the first block is not needed.
+    """
+    cos, tan = _coefficients(angles_ptr, N)
+    gradients = tl.zeros((16,), tl.float32)
+    gradients = _angle_gradients(gradients, adjoint, state, N - H - L, 0, H, N, T)
+    adjoint = _swapped(_rotate(adjoint, cos, -tan, N - H - L, 0, H, N, T), N - H - L, N, T)
+    state = _swapped(_rotate(state, cos, -tan, N - H - L, 0, H, N, T), N - H - L, N, T)
+    gradients = _angle_gradients(gradients, adjoint, state, H + L, H, N - H - L, N, T)
+    adjoint = _rotate(adjoint, cos, -tan, H + L, H, N - H - L, N, T)
+    if STATE_TOO:
+        state = _rotate(state, cos, -tan, H + L, H, N - H - L, N, T)
+    return adjoint, state, gradients
+
+
+@triton.jit
+def _add(partial_ptr, gradients, block, N: tl.constexpr):
+    """Add gradients to the thread block's own sums: no atomics, so the sum over blocks has one fixed order."""
+    lane = tl.arange(0, 16)
+    first = tl.program_id(0) == block
+    before = tl.load(partial_ptr + lane, mask=lane < tl.where(first, 0, N), other=0.0)
+    tl.store(partial_ptr + lane, before + gradients, mask=lane < N)
+
+
+@triton.jit
 def _adjoint(
     rows,
     circuit,
@@ -359,7 +406,6 @@ def _adjoint(
     NEED_X: tl.constexpr,
 ):
     """One circuit's part of `backward_kernel`: writes z and the angles' partial sums, returns dL/drows in P."""
-    MIDDLE: tl.constexpr = N - H - L
     angles_ptr += circuit * (BLOCKS * N)
     state = _evolve(rows, angles_ptr, table_ptr, BLOCKS, SIGNS, FLIPS, REST, H, L, N, T)
     token = tl.arange(0, T)
@@ -370,7 +416,7 @@ def _adjoint(
     inverse = 1.0 / tl.where(norm == 0, 1.0, norm)
     mean = tl.zeros((T,), tl.float32)
     if M == 0:
-        state_of = tl.load(table_ptr + (2 << N) + tl.arange(0, 1 << N))
+        state_of = tl.load(table_ptr + (1 << N) + tl.arange(0, 1 << N))
         offsets = row_offset + token[None, :] * stride_z + state_of[:, None]
         inside = tl.broadcast_to(valid[None, :], (1 << N, T))
         values = squares * inverse[None, :]
@@ -407,33 +453,19 @@ def _adjoint(
                 else:
                     adjoint += signed * _exchanged(state, WORDS[3 * word], N, T)
         adjoint += weights * state
-    lane = tl.arange(0, 16)
-    for step in tl.static_range(BLOCKS - 1, -1, -1):
-        cos, tan = _coefficients(angles_ptr + step * N, N)
-        gradients = tl.zeros((16,), tl.float32)
-        if step % 2 == 0:
-            gradients = _angle_gradients(gradients, adjoint, state, MIDDLE, 0, H, N, T)
-            state = _swapped(_rotate(state, cos, -tan, MIDDLE, 0, H, N, T), MIDDLE, N, T)
-            adjoint = _swapped(_rotate(adjoint, cos, -tan, MIDDLE, 0, H, N, T), MIDDLE, N, T)
-            gradients = _angle_gradients(gradients, adjoint, state, H + L, H, MIDDLE, N, T)
-            adjoint = _rotate(adjoint, cos, -tan, H + L, H, MIDDLE, N, T)
-            if step > 0:
-                state = _rotate(state, cos, -tan, H + L, H, MIDDLE, N, T)
-                state = _entangled(state, table_ptr, SIGNS, FLIPS[0], True, H + L, REST, N, T)
-                adjoint = _entangled(adjoint, table_ptr, SIGNS, FLIPS[0], True, H + L, REST, N, T)
-        else:
-            gradients = _angle_gradients(gradients, adjoint, state, H + L, H, MIDDLE, N, T)
-            state = _swapped(_rotate(state, cos, -tan, H + L, H, MIDDLE, N, T), H + L, N, T)
-            adjoint = _swapped(_rotate(adjoint, cos, -tan, H + L, H, MIDDLE, N, T), H + L, N, T)
-            gradients = _angle_gradients(gradients, adjoint, state, MIDDLE, 0, H, N, T)
-            state = _rotate(state, cos, -tan, MIDDLE, 0, H, N, T)
-            state = _entangled(state, table_ptr + (1 << N), SIGNS, FLIPS[1], True, MIDDLE, REST, N, T)
-            adjoint = _rotate(adjoint, cos, -tan, MIDDLE, 0, H, N, T)
-            adjoint = _entangled(adjoint, table_ptr + (1 << N), SIGNS, FLIPS[1], True, MIDDLE, REST, N, T)
-        # Each thread block adds to a row of its own: no atomics, so the sum over rows has one fixed order.
-        sums_ptr = partial_ptr + (circuit * BLOCKS + step) * N + lane
-        before = tl.load(sums_ptr, mask=lane < tl.where(tl.program_id(0) == block, 0, N), other=0.0)
-        tl.store(sums_ptr, before + gradients, mask=lane < N)
+    last: tl.constexpr = BLOCKS - 1
+    adjoint, state, gradients = _undone(adjoint, state, angles_ptr + last * N, BLOCKS > 1, H, L, N, T)
+    partial_ptr += circuit * (BLOCKS * N)
+    _add(partial_ptr + last * N, gradients, block, N)
+    if BLOCKS > 1:
+        for back in range(BLOCKS - 1):
+            step = BLOCKS - 2 - back
+            adjoint = _entangled(adjoint, table_ptr, SIGNS, FLIPS, True, H + L, REST, N, T)
+            adjoint = _swapped(adjoint, H + L, N, T)
+            state = _entangled(state, table_ptr, SIGNS, FLIPS, True, H + L, REST, N, T)
+            state = _swapped(state, H + L, N, T)
+            adjoint, state, gradients = _undone(adjoint, state, angles_ptr + step * N, True, H, L, N, T)
+            _add(partial_ptr + step * N, gradients, block, N)
     return adjoint
 
 

@@ -68,7 +68,7 @@ def _places(n_qubits: int, head: int, tail: int, middle_first: bool) -> Tensor:
 
 
 @lru_cache(maxsize=256)
-def flips_of(program: Program, head: int, tail: int) -> tuple[tuple[tuple[int, ...], ...], ...]:
+def flips_of(program: Program, head: int, tail: int) -> tuple[int, ...]:
     """Factorise a program's entangler of CNOT gates into flips of bits that a kernel holds in registers.
 
     Args:
@@ -77,30 +77,25 @@ def flips_of(program: Program, head: int, tail: int) -> tuple[tuple[tuple[int, .
         tail: see `Shape`.
 
     Returns:
-        Three phases for a state in order P, which they visit P, Q, P; and three for one in order Q. A phase
-        is bit, mask, bit, mask, ... in the order of action. All are empty for CZ gates, which move nothing.
+        Three phases, in the orders P, Q and P; all empty for CZ gates, which move nothing. In one tuple, since
+        kernels take no nested ones: first where each phase begins and the last one ends, then the bit and
+        the mask of each flip in the order of action.
     """
     n = program.n_qubits
-    if program.entangling_gate != "CNOT":
-        return (((), (), ()),) * 2
     destination = destinations(program.pairs, program.entangling_gate, n)
-    orders = [_places(n, head, tail, middle_first) for middle_first in (False, True)]
-    factors = []
-    for here, there, upper in (
-        (orders[0], orders[1], head + tail),
-        (orders[1], orders[0], n - head - tail),
-    ):
-        place = torch.argsort(here)
-        images = [int(place[destination[here[1 << bit]]]) for bit in range(n)]
-        rows = [sum(((image >> row) & 1) << bit for bit, image in enumerate(images)) for row in range(n)]
-        first, second, third = phases(rows, upper)
-        # An order of wires permutes the bits of masks and of states alike.
-        moved = torch.argsort(there)[here].tolist()
-        second = [(moved[1 << bit].bit_length() - 1, moved[mask]) for bit, mask in second]
-        factors.append(
-            tuple(tuple(number for flip in phase for number in flip) for phase in (first, second, third))
-        )
-    return tuple(factors)
+    states, others = (_places(n, head, tail, middle_first) for middle_first in (False, True))
+    place = torch.argsort(states)
+    images = [int(place[destination[states[1 << bit]]]) for bit in range(n)]
+    rows = [sum(((image >> row) & 1) << bit for bit, image in enumerate(images)) for row in range(n)]
+    first, second, third = phases(rows, upper=head + tail)
+    # An order of wires permutes the bits of masks and of states alike.
+    moved = torch.argsort(others)[states].tolist()
+    second = [(moved[1 << bit].bit_length() - 1, moved[mask]) for bit, mask in second]
+    starts, numbers = [4], list[int]()
+    for phase in (first, second, third):
+        numbers += [number for flip in phase for number in flip]
+        starts.append(4 + len(numbers))
+    return (*starts, *numbers)
 
 
 def tables(program: Program, head: int, tail: int) -> Tensor:
@@ -112,15 +107,13 @@ def tables(program: Program, head: int, tail: int) -> Tensor:
         tail: see `Shape`.
 
     Returns:
-        int32 on the CPU, shape (3, 2**n): the sign that CZ gates give in order P, and in order Q; and the
-        basis state, after an entangler at the very end, to which a place belongs when a program ends.
+        int32 on the CPU, shape (2, 2**n): the sign that CZ gates give, in order P; and the basis state, after
+        an entangler at the very end, to which a place belongs when a program ends, in order Q.
     """
     n, pairs, gate = program.n_qubits, program.pairs, program.entangling_gate
-    sign = signs(pairs, gate, n)
-    orders = [_places(n, head, tail, middle_first) for middle_first in (False, True)]
-    last = orders[program.blocks % 2]
-    state = destinations(pairs, gate, n)[last] if program.folded else last
-    return torch.stack([sign[orders[0]], sign[orders[1]], state]).to(torch.int32)
+    begun, ended = (_places(n, head, tail, middle_first) for middle_first in (False, True))
+    state = destinations(pairs, gate, n)[ended] if program.folded else ended
+    return torch.stack([signs(pairs, gate, n)[begun], state]).to(torch.int32)
 
 
 def tables_on(program: Program, shape: Shape, device: torch.device) -> Tensor:
@@ -147,7 +140,7 @@ def words_of(program: Program, head: int, tail: int, most: int) -> tuple[tuple[i
         probabilities.
     """
     # A mask is the basis state that has its bits, and an order of wires permutes the bits of all states alike.
-    place = torch.argsort(_places(program.n_qubits, head, tail, program.blocks % 2 == 1)).tolist()
+    place = torch.argsort(_places(program.n_qubits, head, tail, True)).tolist()
     words = []
     for word in program.words:
         both = (word.x & word.z).bit_count()
