@@ -87,6 +87,14 @@ def _letters(word: PauliWord, wires: int) -> str:
     return "".join("ZX"[x] if not (x and z) else "Y" for x, z in bits)
 
 
+#: The matrices that turn the eigenvector of a letter with the eigenvalue +1 into |0> and the other into |1>,
+#: but for a factor 1 / sqrt(2): the Hadamard gate for X, and the same after S^+ = diag(1, -i) for Y.
+TURNS: dict[str, tuple[tuple[complex, complex], tuple[complex, complex]]] = {
+    "X": ((1, 1), (1, -1)),
+    "Y": ((1, -1j), (1, 1j)),
+}
+
+
 def into_basis(state: Tensor, basis: Basis) -> Tensor:
     """Turn states so that measuring all wires in Z is measuring them in a basis.
 
@@ -101,9 +109,8 @@ def into_basis(state: Tensor, basis: Basis) -> Tensor:
         if letter != "Z":
             circuits, size, columns = state.shape
             zero, one = state.reshape(circuits, 2**wire, 2, size >> (wire + 1), columns).unbind(dim=2)
-            # Y is X after S^+ = diag(1, -i).
-            one = one * -1j if letter == "Y" else one
-            state = (torch.stack((zero + one, zero - one), dim=2) / 2**0.5).reshape(state.shape)
+            halves = [(zero * row[0] + one * row[1]) / 2**0.5 for row in TURNS[letter]]
+            state = torch.stack(halves, dim=2).reshape(state.shape)
     return state
 
 

@@ -3,12 +3,51 @@
 import torch
 from torch import Tensor
 
-from amplitune.quantum.bases import bases_of, into_basis, needs_complex
+from amplitune.quantum.bases import TURNS, bases_of, needs_complex
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.constants import constant
 from amplitune.quantum.gates import as_complex, kron
 from amplitune.quantum.noise import NoiseModel
 from amplitune.quantum.preparation import ancillas, prepared
 from amplitune.quantum.program import program_of, signs, sources
+
+# While a circuit runs, its density matrix is a vector whose index has one digit 0 to 3 for each wire, wire 0
+# first: twice the wire's bit of the row plus its bit of the column. A channel on a wire is then one product
+# with a 4 x 4 matrix over a middle dimension, with nothing to transpose.
+
+
+def interleaved(wires: int) -> Tensor:
+    """Find where each entry of a density matrix stands in the vector with one digit for each wire.
+
+    Args:
+        wires: number of wires.
+
+    Returns:
+        Permutation of 0, ..., 4**wires - 1, int64 on the CPU, shape (2**wires, 2**wires).
+
+    Example:
+        >>> interleaved(2)[2]
+        tensor([ 8,  9, 12, 13])
+    """
+    states = torch.arange(2**wires, device="cpu")
+    spread = sum(((states >> bit) & 1) << 2 * bit for bit in range(wires))
+    return 2 * spread[:, None] + spread  # type: ignore[index]
+
+
+def entangler_sources(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
+    """Find which entry of a density matrix a CNOT brings to each place, with digits as above."""
+    place, source = interleaved(wires), sources((pair,), entangling_gate, wires)
+    found = torch.empty(4**wires, dtype=torch.int64, device="cpu")
+    found[place] = place[source][:, source]
+    return found
+
+
+def entangler_signs(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
+    """Find the sign that a CZ gives to each entry of a density matrix, with digits as above."""
+    sign = signs((pair,), entangling_gate, wires)
+    found = torch.empty(4**wires, dtype=torch.int64, device="cpu")
+    found[interleaved(wires)] = sign[:, None] * sign
+    return found
 
 
 def density_matrix(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseModel) -> Tensor:
@@ -32,13 +71,49 @@ def density_matrix(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseM
         tensor([[0.9000, 0.0000],
                 [0.0000, 0.1000]])
     """
+    rho = _evolved(rows, angles, circuit, noise)
+    place = _places(rho)
+    return rho.index_select(1, place.flatten()).unflatten(1, place.shape)
+
+
+def density_distribution(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseModel) -> Tensor:
+    """Give the probabilities of the outcomes of noisy circuits exactly.
+
+    Args:
+        rows: real, shape (tokens, features).
+        angles: radians, float32 or float64 as the result, shape (circuits, depth, rotations, n_qubits).
+        circuit: the circuit.
+        noise: its noise; the error of the measurement is not applied here.
+
+    Returns:
+        Shape (tokens, circuits, bases, 2**wires).
+    """
+    rho = _evolved(rows, angles, circuit, noise)
+    if needs_complex(circuit):
+        rho = as_complex(rho)
+    parts = []
+    for basis in bases_of(circuit):
+        turned = rho
+        for wire, letter in enumerate(basis.letters):
+            if letter != "Z":
+                turn = torch.tensor(TURNS[letter], dtype=rho.dtype, device=rho.device)
+                turned = _on_wire(turned, kron([turn, turn.conj()])[None] / 2, wire)
+        parts.append(turned.index_select(1, _places(rho).diagonal()).real)
+    return torch.stack(parts, dim=2).permute(3, 0, 2, 1)
+
+
+def _evolved(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseModel) -> Tensor:
+    """The density matrix after all gates as a vector, shape (circuits, 4**wires, tokens)."""
     program, first = program_of(circuit), ancillas(circuit)
     wires, gates = circuit.n_qubits + first, circuit.ansatz.gates
     channel = noise.superoperator().to(angles.device, angles.dtype)
     if not circuit.is_real:
         channel = as_complex(channel)
     start = prepared(rows, circuit, angles.dtype).to(channel.dtype).T
-    rho = (start[:, None] * start[None, :]).expand(angles.shape[0], -1, -1, -1)
+    place = constant(interleaved, wires, device=rows.device, dtype=torch.int64)
+    outer = torch.empty(4**wires, rows.shape[0], dtype=channel.dtype, device=rows.device)
+    outer[place] = start[:, None] * start
+    rho = outer.expand(angles.shape[0], -1, -1)
     for block, after in zip(program.rows, (*program.between, "E" * program.folded), strict=True):
         for wire in range(circuit.n_qubits):
             whole = torch.eye(4, dtype=channel.dtype, device=channel.device)
@@ -54,54 +129,36 @@ def density_matrix(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseM
                 shifted = (first + pair[0], first + pair[1])
                 rho = _entangled(rho, shifted, program.entangling_gate, wires)
                 for wire in shifted:
-                    rho = _on_wire(rho, channel.expand(angles.shape[0], 4, 4), wire)
+                    rho = _on_wire(rho, channel[None], wire)
     return rho
 
 
-def density_distribution(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseModel) -> Tensor:
-    """Give the probabilities of the outcomes of noisy circuits exactly.
-
-    Args:
-        rows: real, shape (tokens, features).
-        angles: radians, float32 or float64 as the result, shape (circuits, depth, rotations, n_qubits).
-        circuit: the circuit.
-        noise: its noise; the error of the measurement is not applied here.
-
-    Returns:
-        Shape (tokens, circuits, bases, 2**wires).
-    """
-    rho = density_matrix(rows, angles, circuit, noise)
-    if needs_complex(circuit):
-        rho = as_complex(rho)
-    circuits, size, _, tokens = rho.shape
-    parts = []
-    for basis in bases_of(circuit):
-        # B rho B^+: B on the columns of rho, then on those of its adjoint.
-        once = into_basis(rho.reshape(circuits, size, size * tokens), basis).reshape(rho.shape)
-        adjoint = once.transpose(1, 2).conj().reshape(circuits, size, size * tokens)
-        parts.append(into_basis(adjoint, basis).reshape(rho.shape).diagonal(dim1=1, dim2=2).real)
-    return torch.stack(parts, dim=2).transpose(0, 1)
+def _places(rho: Tensor) -> Tensor:
+    """Where the entries of the matrix stand in the vector, shape (2**wires, 2**wires)."""
+    wires = (rho.shape[1].bit_length() - 1) // 2
+    return constant(interleaved, wires, device=rho.device, dtype=torch.int64)
 
 
 def _on_wire(rho: Tensor, superoperator: Tensor, wire: int) -> Tensor:
-    """Apply a matrix (circuits, 4, 4) to the entries 00, 01, 10, 11 of a wire."""
-    circuits, size, _, tokens = rho.shape
-    side = (2**wire, 2, size >> (wire + 1))
-    split = rho.reshape(circuits, *side, *side, tokens)
-    matrix = superoperator.reshape(circuits, 2, 2, 2, 2)
-    return torch.einsum("cabij,cxiyujvt->cxayubvt", matrix, split).reshape(rho.shape)
+    """Apply a matrix (circuits or 1, 4, 4) to the digit of a wire."""
+    circuits, size, tokens = rho.shape
+    split = rho.reshape(circuits, 4**wire, 4, (size >> 2 * (wire + 1)) * tokens)
+    return (superoperator[:, None] @ split).reshape(rho.shape)
 
 
 def _entangled(rho: Tensor, pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
     """Run one gate of the entangler."""
+    arguments = (pair, entangling_gate, wires)
     if entangling_gate == "CZ":
-        sign = signs((pair,), entangling_gate, wires).to(rho.device, rho.real.dtype)
-        return rho * (sign[:, None] * sign)[..., None]
-    source = sources((pair,), entangling_gate, wires).to(rho.device)
-    return rho.index_select(1, source).index_select(2, source)
+        return rho * constant(entangler_signs, *arguments, device=rho.device, dtype=rho.real.dtype)[:, None]
+    source = constant(entangler_sources, *arguments, device=rho.device, dtype=torch.int64)
+    return rho.index_select(1, source)
 
 
 def _reflected(rho: Tensor, amplitudes: Tensor) -> Tensor:
     """Reflect about the encoded input, V rho V with V = I - 2 |a><a|; amplitudes (2**n, tokens)."""
-    rho = rho - 2 * amplitudes[:, None] * (amplitudes[:, None] * rho).sum(dim=1, keepdim=True)
-    return rho - 2 * amplitudes * (amplitudes * rho).sum(dim=2, keepdim=True)
+    place = _places(rho)
+    matrix = rho.index_select(1, place.flatten()).unflatten(1, place.shape)
+    matrix = matrix - 2 * amplitudes[:, None] * (amplitudes[:, None] * matrix).sum(dim=1, keepdim=True)
+    matrix = matrix - 2 * amplitudes * (amplitudes * matrix).sum(dim=2, keepdim=True)
+    return matrix.flatten(1, 2).index_select(1, torch.argsort(place.flatten()))

@@ -110,14 +110,15 @@ def _on_wire(
     whole = torch.eye(2, dtype=state.dtype, device=state.device).expand(circuits, columns, 2, 2)
     errors = torch.tensor(PAULIS, dtype=state.dtype, device=state.device)
     # Counting the thresholds below a number from [0, 1) picks a matrix with its probability.
-    thresholds = torch.tensor(noise.pauli_probabilities, dtype=torch.float64, device=state.device).cumsum(0)[
-        :3
-    ]
+    thresholds = torch.tensor(noise.pauli_probabilities[:3], dtype=torch.float64, device=state.device).cumsum(
+        0
+    )
     damping = noise.amplitude_damping
     if damping:
         # All that the jumps need of the state: the wire's density matrix, before the gates.
-        sides = (zero, one)
-        reduced = torch.stack([(a * b.conj()).sum(dim=(1, 2)) for a in sides for b in sides], dim=-1)
+        both = (zero * one.conj()).sum(dim=(1, 2))
+        populations = [squared_magnitude(half).sum(dim=(1, 2)) for half in (zero, one)]
+        reduced = torch.stack((populations[0], both, both.conj(), populations[1]), dim=-1)
         reduced = reduced.unflatten(-1, (2, 2))
 
     def chance() -> Tensor:
@@ -135,8 +136,11 @@ def _on_wire(
             squared = torch.where(jumps, excited, 1 - damping * excited)
             whole = torch.stack((kept, lost), dim=-2) / squared.sqrt()[..., None, None].to(real)
     entries = whole.permute(2, 3, 0, 1)[..., None, None, :]
-    mixed = [entries[row, 0] * zero + entries[row, 1] * one for row in range(2)]
-    return torch.stack(mixed, dim=2).reshape(state.shape)
+    mixed = torch.empty_like(state, memory_format=torch.contiguous_format)
+    halves = mixed.view(circuits, 2**wire, 2, size >> (wire + 1), columns).unbind(dim=2)
+    for row, half in enumerate(halves):
+        torch.mul(entries[row, 0], zero, out=half).addcmul_(entries[row, 1], one)
+    return mixed
 
 
 def _entangled(state: Tensor, pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
