@@ -128,10 +128,12 @@ def test_gradients_under_noise_are_refused() -> None:
             assert not noisy_expectation(*arguments, circuit, NoiseModel(0.1)).values.requires_grad
 
 
-def test_trajectories_and_generators_are_checked() -> None:
+def test_noise_trajectories_and_generators_are_checked() -> None:
     circuit = Circuit(2)
     x, angles = drawn(circuit)
     with pytest.raises(ConfigError, match=r"`trajectories` must be an integer of at least 2, but is 1\."):
         noisy_expectation(x, angles, circuit, NoiseModel(0.1), trajectories=1)
+    with pytest.raises(ConfigError, match=r"`noise` must be a NoiseModel, but is 0\.1"):
+        noisy_expectation(x, angles, circuit, 0.1)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"`generator` must be a torch.Generator"):
         noisy_expectation(x, angles, circuit, NoiseModel(0.1), generator=1)  # type: ignore[arg-type]

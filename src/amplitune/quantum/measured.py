@@ -12,7 +12,7 @@ from torch import Tensor
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.estimation import estimate
-from amplitune.quantum.noise import NoiseModel
+from amplitune.quantum.noise import NoiseModel, check_noise
 from amplitune.quantum.noisy_expectation import noisy_expectation
 from amplitune.quantum.outcomes import check_trajectories
 from amplitune.quantum.sampling import check_shots
@@ -43,11 +43,7 @@ class Measured:
             )
         if self.shots is not None:
             check_shots(self.shots)
-        if self.noise is not None and not isinstance(self.noise, NoiseModel):
-            raise ConfigError(
-                f"`noise` must be a NoiseModel, but is {self.noise!r}. Write, for example, "
-                "NoiseModel(depolarizing=0.001)."
-            )
+        check_noise(self.noise)
         check_trajectories(self.trajectories)
 
     # A tracer can follow neither the generator nor the loops over passes.

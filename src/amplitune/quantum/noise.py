@@ -107,6 +107,21 @@ class NoiseModel:
         return torch.matmul(*both)
 
 
+def check_noise(noise: NoiseModel | None) -> None:
+    """Refuse what is no noise model.
+
+    Args:
+        noise: the noise model, or None for none.
+
+    Raises:
+        ConfigError: `noise` is something else.
+    """
+    if noise is not None and not isinstance(noise, NoiseModel):
+        raise ConfigError(
+            f"`noise` must be a NoiseModel, but is {noise!r}. Write, for example, NoiseModel(depolarizing=0.001)."
+        )
+
+
 def misread(distribution: Tensor, probability: float) -> Tensor:
     """Flip each measured bit with a probability of its own.
 

@@ -12,7 +12,7 @@ from amplitune.quantum.density import density_distribution
 from amplitune.quantum.gates import as_complex
 from amplitune.quantum.kernels.reference import PASS
 from amplitune.quantum.measurement import squared_magnitude
-from amplitune.quantum.noise import NoiseModel, misread
+from amplitune.quantum.noise import NoiseModel, check_noise, misread
 from amplitune.quantum.preparation import ancillas, beside_reference
 from amplitune.quantum.statevector import statevector
 from amplitune.quantum.trajectories import trajectory_distributions
@@ -55,8 +55,9 @@ def runs_of(circuit: Circuit, noise: NoiseModel | None, trajectories: int | None
         The number, or None where the distribution is exact: no noise on gates, or density matrices.
 
     Raises:
-        ConfigError: `trajectories` is no integer of at least 2.
+        ConfigError: `noise` is no noise model, or `trajectories` no integer of at least 2.
     """
+    check_noise(noise)
     check_trajectories(trajectories)
     if noise is None or not noise.acts_on_gates:
         return None
