@@ -118,7 +118,7 @@ def check_noise(noise: NoiseModel | None) -> None:
     """
     if noise is not None and not isinstance(noise, NoiseModel):
         raise ConfigError(
-            f"`noise` must be a NoiseModel, but is {noise!r}. Write, for example, NoiseModel(depolarizing=0.001)."
+            f"`noise` must be a NoiseModel, but is {noise!r}. Write, for example, NoiseModel(0.001)."
         )
 
 
