@@ -9,10 +9,9 @@ from amplitune.quantum.capacity.fisher import fisher_spectrum
 from amplitune.quantum.capacity.gradient_variance import gradient_variance
 from amplitune.quantum.capacity.jacobian_rank import jacobian_rank
 from amplitune.quantum.capacity.plateau import plateau_slope
-from amplitune.quantum.capacity.report import CapacityReport, capacity_report
+from amplitune.quantum.capacity.report import capacity_report
 
 __all__ = [
-    "CapacityReport",
     "Estimate",
     "capacity_report",
     "concentration",

@@ -88,14 +88,16 @@ def fisher_matrices(circuit: Circuit, angles: Tensor, inputs: Tensor | None = No
     groups = min(len(rows), GROUPS)
     matrices = torch.zeros(len(angles), groups, count, count, dtype=torch.float64)
     size = max(1, PASS // (count * 2**circuit.n_qubits))
-    # Whole rounds of groups, so that row i of each part is in group i % groups.
-    part_size = groups * max(1, size // groups)
+    # Rows of one group side by side: they are then side by side in memory, where rows are the last dimension.
+    labels = (torch.arange(len(rows)) % groups).sort(stable=True)
+    parts = zip(rows[labels.indices].split(size), labels.values.split(size), strict=True)
     numbers = torch.arange(len(angles)).split(max(1, size // len(rows)))
-    for part, draws in product(rows.split(part_size), numbers):
+    for (part, label), draws in product(list(parts), numbers):
         roots = _root_scores(*state_derivatives(part, angles[draws].double(), circuit))
-        for group in range(min(groups, len(part))):
-            # (rows, draws, angles, 2**n) -> (draws, angles, rows * 2**n)
-            wide = roots[group::groups].permute(1, 2, 0, 3).flatten(2)
+        present, counts = label.unique_consecutive(return_counts=True)
+        pieces = roots.permute(1, 2, 3, 0).split(counts.tolist(), dim=-1)
+        for group, piece in zip(present.tolist(), pieces, strict=True):
+            wide = piece.flatten(2)
             matrices[draws, group] += wide @ wide.mT
     return matrices * (groups / len(rows))
 

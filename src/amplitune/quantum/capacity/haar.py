@@ -120,25 +120,27 @@ def log_bin_masses(n_qubits: int, bins: int, reference: str) -> Tensor:
     # log P(fidelity > edge) at the lower edge of each bin; at 1 it is -inf.
     distance = 1 - torch.arange(bins, dtype=torch.float64) / bins
     size = 2**n_qubits
-    above = (size - 1) * distance.log() if reference == "complex" else _log_real_tail(distance, size)
+    above = (size - 1) * distance.log() if reference == "complex" else _log_real_tail(distance, n_qubits)
     next_above = torch.cat([above[1:], above.new_full((1,), -math.inf)])
     return above + torch.log(-torch.expm1(next_above - above))
 
 
-def _log_real_tail(distance: Tensor, size: int) -> Tensor:
+def _log_real_tail(distance: Tensor, n_qubits: int) -> Tensor:
     """Log P(F > 1 - distance) for real states, by the power series of the incomplete beta function.
 
     I_y(b, 1/2) = y^b / B(b, 1/2) * sum_k (1/2)_k / k! * y^k / (b + k),  b = (N - 1)/2; no term is negative.
     """
-    b = (size - 1) / 2
+    b = (2**n_qubits - 1) / 2
     term = torch.ones_like(distance)
     total = term / b
-    # At y = 1 the series has the sum B(b, 1/2) and converges slowly; the tail there is 1.
-    y = torch.where(distance == 1, 0, distance)
+    # Near y = 1 the series converges slowly; there the tail is large, and 1 minus the rest loses no digits.
+    below = fidelity_cdf(1 - distance, n_qubits, "real")
+    easy = below < 0.9
+    y = torch.where(easy, 0, distance)
     k = 0
     while (term / (b + k) > 1e-18 * total).any():
         k += 1
         term = term * y * ((k - 0.5) / k)
         total = total + term / (b + k)
     log_beta = math.lgamma(b) + math.lgamma(0.5) - math.lgamma(b + 0.5)
-    return torch.where(distance == 1, 0, b * distance.log() - log_beta + total.log())
+    return torch.where(easy, torch.log1p(-below), b * distance.log() - log_beta + total.log())
