@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import qiskit.qasm3
 import torch
@@ -16,7 +17,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from amplitune import QAAConfig, cli
 from amplitune.adapters.qaa.stored_circuit import stored_circuits
 from amplitune.circuit_commands import TARGETS
-from amplitune.quantum import expectation, statevector
+from amplitune.quantum import Ansatz, Circuit, expectation, statevector
+from amplitune.quantum.capacity import capacity_report
 from amplitune.quantum.drawing import draw
 from amplitune.quantum.resources import resources
 from amplitune.quantum.transpiling import BASES
@@ -211,3 +213,30 @@ def test_help_names_every_choice(command: InProcess, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", "200")
     text = command("circuit", "resources", "--help")[1] + command("circuit", "export", "--help")[1]
     assert all(name in text for name in (*BASES, *TARGETS))
+
+
+def test_capacity_of_a_described_circuit(command: InProcess) -> None:
+    code, stdout, _ = command("circuit", "capacity", "n_qubits=2", "rotation_after=RY", "--draws", "20")
+    assert code == 0
+    assert stdout.rstrip("\n") == capacity_report(Circuit(2, Ansatz(rotation_after="RY")), draws=20).text()
+
+
+def test_capacity_of_an_adapter_on_rows_as_json(command: InProcess, adapter: Path, tmp_path: Path) -> None:
+    rows = torch.randn(6, 24, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    np.save(tmp_path / "rows.npy", rows.numpy())
+    (tmp_path / "rows.json").write_text(json.dumps(rows.tolist()), encoding="utf-8")
+    arguments = ("circuit", "capacity", str(adapter), "--draws", "20", "--seed", "3", "--json", "--input")
+    found = [json.loads(command(*arguments, str(tmp_path / name))[1]) for name in ("rows.npy", "rows.json")]
+    assert found[0] == found[1]
+    expected = capacity_report(Circuit(5), draws=20, inputs=rows, seed=3).to_dict()
+    assert {key: found[0][key] for key in expected} == json.loads(json.dumps(expected))
+    assert found[0]["concentration"]["fidelity"]["samples"] == 6
+
+
+def test_capacity_refuses_one_row_where_rows_are_wanted(command: InProcess, row: tuple[Path, Any]) -> None:
+    code, _, stderr = command("circuit", "capacity", "n_qubits=5", "--input", str(row[0]))
+    assert code == 2
+    assert "`input` must be a JSON list of lists of numbers" in stderr
+    code, _, stderr = command("circuit", "capacity", "n_qubits=2", "--draws", "3")
+    assert code == 2
+    assert "`draws` must be" in stderr

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # Each command imports what it alone needs.
 
 app = typer.Typer(
-    help="Draw, export, and count the circuit of a config or of a trained adapter.",
+    help="Draw, export, measure and count the circuit of a config or of a trained adapter.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -150,6 +150,37 @@ def resources(
         typer.echo(counts.text())
         if len(found.modules) > 1:
             typer.echo(f"{_shared(found)}; --module NAME counts one.", err=True)
+
+
+@app.command()
+def capacity(
+    source: Source = None,
+    module: Module = None,
+    features: Features = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--input",
+            help="rows of the layer's input (.npy or JSON), for example hidden states; left out, |0...0>",
+        ),
+    ] = None,
+    draws: Annotated[int, typer.Option(help="random sets of angles")] = 500,
+    seed: Annotated[int, typer.Option(help="seed of the random angles")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the circuit over random angles: expressibility, entanglement, gradients, Fisher, rank."""
+    from amplitune.circuit_source import find_circuit, read_rows
+    from amplitune.quantum.capacity import capacity_report
+
+    found = find_circuit(source or [], module, features)
+    inputs = None if rows is None else read_rows(rows)
+    measures = capacity_report(found.circuit, draws=draws, inputs=inputs, seed=seed)
+    if as_json:
+        typer.echo(json.dumps({"source": found.title} | measures.to_dict(), indent=2))
+    else:
+        typer.echo(measures.text())
+        if len(found.modules) > 1:
+            typer.echo(f"{_shared(found)}.", err=True)
 
 
 def _shared(found: "CircuitSource") -> str:

@@ -120,7 +120,25 @@ def read_row(path: Path) -> Tensor:
     Raises:
         ConfigError: the file is missing or holds something else.
     """
-    wanted = "a JSON list of numbers, or a .npy file of one dimension"
+    return _read_array(path, 1, "a JSON list of numbers, or a .npy file of one dimension", "one row")
+
+
+def read_rows(path: Path) -> Tensor:
+    """Read rows of features.
+
+    Args:
+        path: a .npy file of two dimensions, or a JSON list of equally long lists of numbers.
+
+    Returns:
+        float64, shape (rows, features).
+
+    Raises:
+        ConfigError: the file is missing or holds something else.
+    """
+    return _read_array(path, 2, "a JSON list of lists of numbers, or a .npy file of two dimensions", "rows")
+
+
+def _read_array(path: Path, dimensions: int, wanted: str, what: str) -> Tensor:
     try:
         if path.suffix == ".npy":
             values = np.load(path, allow_pickle=False)
@@ -128,10 +146,10 @@ def read_row(path: Path) -> Tensor:
             values = np.asarray(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise ConfigError(f"`input` must be {wanted}, but {path} cannot be read as one: {error}.") from error
-    if values.ndim != 1 or values.size == 0 or values.dtype.kind not in "iuf":
+    if values.ndim != dimensions or values.size == 0 or values.dtype.kind not in "iuf":
         raise ConfigError(
             f"`input` must be {wanted}, but {path} holds an array of shape {values.shape} and type "
-            f"{values.dtype}. Give one row of the layer's input."
+            f"{values.dtype}. Give {what} of the layer's input."
         )
     return torch.from_numpy(values.astype(np.float64))
 

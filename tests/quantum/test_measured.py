@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError
-from amplitune.quantum import Ansatz, Circuit
+from amplitune.quantum import Ansatz, Circuit, expectation, project
 from amplitune.quantum.estimation import estimate
 from amplitune.quantum.measured import Measured, active, measured
 from amplitune.quantum.noise import NoiseModel
@@ -87,3 +87,16 @@ def test_a_block_that_cannot_evaluate_is_refused(arguments: dict[str, object], m
     with pytest.raises(ConfigError, match=message), measured(**arguments):  # type: ignore[arg-type]
         raise AssertionError
     assert active() is None
+
+
+def test_expectation_and_projection_inside_a_block_are_measured() -> None:
+    circuit = Circuit(3, Ansatz("RYRZ", "ring"))
+    x, angles = drawn(circuit)
+    base, weight, bias = torch.ones(3, 2), torch.ones(2, 3), torch.ones(2)
+    generator = torch.Generator().manual_seed(1)
+    expected = estimate(x, angles, circuit, 50, generator)
+    with measured(shots=50, generator=generator.manual_seed(1)):
+        assert torch.equal(expectation(x, angles, circuit), expected)
+    with measured(shots=50, generator=generator.manual_seed(1)):
+        found = project(base, x, angles, weight, bias, circuit, 0.5)
+    torch.testing.assert_close(found, base + 0.5 * (expected @ weight.T + bias))

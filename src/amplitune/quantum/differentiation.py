@@ -18,7 +18,7 @@ class Values(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
-        """Compute z, shape (tokens, circuits * m)."""
+        """Compute z, shape (..., circuits * m)."""
         return expectation_op(x, parameters, circuit)
 
     @staticmethod
@@ -79,12 +79,12 @@ def values(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
     """Compute a circuit's values, differentiably.
 
     Args:
-        x: real, shape (tokens, features).
+        x: real, shape (..., features).
         parameters: those of `block_parameters`, or the functionals of an interferometric readout.
         circuit: the circuit's key.
 
     Returns:
-        z, shape (tokens, circuits * m).
+        z, shape (..., circuits * m).
     """
     z: Tensor = Values.apply(x, parameters, circuit)
     return z
@@ -96,8 +96,8 @@ def gradients(
     """Compute the gradients of a circuit's values, differentiably.
 
     Args:
-        grad_z: dL/dz, shape (tokens, circuits * m).
-        x: real, shape (tokens, features).
+        grad_z: dL/dz, shape (..., circuits * m).
+        x: real, shape (..., features).
         parameters: as for `values`.
         circuit: the circuit's key.
         needs_x: whether dL/dx is wanted.

@@ -5,6 +5,7 @@ from torch import Tensor
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.differentiation import values
 from amplitune.quantum.interferometric import functionals
+from amplitune.quantum.measured import active
 from amplitune.quantum.precision import compute_dtype, without_autocast
 from amplitune.quantum.program import block_parameters
 from amplitune.quantum.readout import INTERFEROMETRIC
@@ -33,8 +34,9 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
 
         z_k = <psi| U^+ O_k U |psi>,   psi = pad(x) / ||x||_2
 
-    Only `x` is kept for the backward pass, which recomputes the states in reverse. Scaling a row of `x` by a
-    number other than zero leaves z as it is, unless the circuit restores the norm.
+    Inside a `measured` block the values are those of shots or of noisy gates instead. Only `x` is kept for
+    the backward pass, which recomputes the states in reverse. Scaling a row of `x` by a number other than
+    zero leaves z as it is, unless the circuit restores the norm.
 
     Args:
         x: real, shape (..., features), any float dtype; features at most 2**n.
@@ -60,6 +62,6 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
         tensor([[-0.2800,  0.2800]])
     """
     check_arguments(x, angles, circuit)
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    z = values(rows, operator_parameters(x, angles, circuit), circuit.key)
-    return z.reshape(*x.shape[:-1], angles.shape[0] * circuit.n_observables)
+    if (evaluation := active()) is not None:
+        return evaluation.expectation(x, angles, circuit)
+    return values(x, operator_parameters(x, angles, circuit), circuit.key)

@@ -32,27 +32,42 @@ def norms(x: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.linalg.vector_norm(x * scale, dim=-1, keepdim=True) / scale
 
 
+def flattened(x: Tensor) -> Tensor:
+    """Make rows of all leading dimensions.
+
+    Args:
+        x: shape (..., columns).
+
+    Returns:
+        Shape (rows, columns).
+    """
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
 def differentiable(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
     """Compute what the operator computes, by operations that autograd differentiates to any order.
 
     Args:
-        x: real, shape (tokens, features).
+        x: real, shape (..., features).
         parameters: see above.
         circuit: the circuit's key.
 
     Returns:
-        z, shape (tokens, circuits * m).
+        z, shape (..., circuits * m).
     """
     described = Circuit.from_key(circuit)
+    rows = flattened(x)
     with without_autocast(x.device):
         if described.readout == INTERFEROMETRIC:
-            return linear.forward(x, parameters, described.norm == "restore")
-        z = reference.values(x, parameters, program_of(described))
-        return z * norms(x, z.dtype) if described.norm == "restore" else z
+            z = linear.forward(rows, parameters, described.norm == "restore")
+        else:
+            z = reference.values(rows, parameters, program_of(described))
+            z = z * norms(rows, z.dtype) if described.norm == "restore" else z
+    return z.reshape(*x.shape[:-1], z.shape[-1])
 
 
 def run(x: Tensor, parameters: Tensor, circuit: Circuit) -> Tensor:
-    """Compute what the operator computes, by the kernel that the rule chooses.
+    """Compute what the operator computes on rows, by the kernel that the rule chooses.
 
     Args:
         x: real, shape (tokens, features).
@@ -72,8 +87,9 @@ def run(x: Tensor, parameters: Tensor, circuit: Circuit) -> Tensor:
 
 @torch.library.custom_op("amplitune::expectation", mutates_args=())
 def expectation_op(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
-    """Run a circuit: x (tokens, features) -> z (tokens, circuits * m)."""
-    return run(x, parameters, Circuit.from_key(circuit))
+    """Run a circuit: x (..., features) -> z (..., circuits * m)."""
+    z = run(flattened(x), parameters, Circuit.from_key(circuit))
+    return z.reshape(*x.shape[:-1], z.shape[-1])
 
 
 @torch.library.custom_op("amplitune::expectation_backward", mutates_args=())
@@ -82,6 +98,8 @@ def backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Recompute a circuit, take its gradients: dL/dx (empty unless wanted), dL/dparameters; and z again."""
     described = Circuit.from_key(circuit)
+    leading = x.shape[:-1]
+    x, grad_z = flattened(x), flattened(grad_z)
     with without_autocast(x.device):
         if described.readout == INTERFEROMETRIC:
             keeps = described.norm == "restore"
@@ -98,7 +116,9 @@ def backward_op(
                     dx = dx + (radial * x).to(dx.dtype)
             else:
                 dx, dparameters, z = chosen.backward(grad_z, x, parameters, program, needs_x)
-    return x.new_empty(0) if dx is None else dx, dparameters, z
+    # Not `reshape`: autograd adds a gradient in place only to one that it does not know as a view.
+    dx = x.new_empty(0) if dx is None else torch.ops.aten._unsafe_view(dx, (*leading, dx.shape[-1]))
+    return dx, dparameters, z.reshape(*leading, z.shape[-1])
 
 
 @expectation_op.register_fake
@@ -118,7 +138,7 @@ def _fake_values(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:
     described = Circuit.from_key(circuit)
     interferometric = described.readout == INTERFEROMETRIC
     columns = parameters.shape[0] * (1 if interferometric else described.n_observables)
-    return x.new_empty(x.shape[0], columns, dtype=compute_dtype(x, parameters))
+    return x.new_empty(*x.shape[:-1], columns, dtype=compute_dtype(x, parameters))
 
 
 def row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
@@ -143,14 +163,12 @@ def row_by_row(operator: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _batched_values(info: Any, in_dims: tuple[Any, ...], *arguments: Any) -> tuple[Tensor, int]:
-    """The rule of the forward operator under vmap: a batch of inputs is more tokens."""
+    """The rule of the forward operator under vmap: a batch of inputs is one leading dimension more."""
     x, parameters, circuit = arguments
     if in_dims[0] is None or in_dims[1] is not None:
         values: tuple[Tensor, int] = row_by_row(expectation_op)(info, in_dims, *arguments)
         return values
-    batches = x.movedim(in_dims[0], 0)
-    z = expectation_op(batches.flatten(0, 1), parameters, circuit)
-    return z.unflatten(0, batches.shape[:2]), 0
+    return expectation_op(x.movedim(in_dims[0], 0), parameters, circuit), 0
 
 
 expectation_op.register_vmap(_batched_values)

@@ -11,7 +11,8 @@ from amplitune.quantum.differentiation import gradients
 from amplitune.quantum.expectation import operator_parameters
 from amplitune.quantum.kernels.dispatch import choose
 from amplitune.quantum.kernels.up_projection import add_up_projection
-from amplitune.quantum.operators import row_by_row, run
+from amplitune.quantum.measured import active
+from amplitune.quantum.operators import flattened, row_by_row, run
 from amplitune.quantum.precision import without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
@@ -28,13 +29,14 @@ def project_op(
     circuit: str,
     scaling: float,
 ) -> Tensor:
-    """Compute base + scaling * (W z + b), z the readouts of x: (tokens, d_out)."""
+    """Compute base + scaling * (W z + b), z the readouts of x: (..., d_out)."""
     described = Circuit.from_key(circuit)
-    z = run(x, parameters, described)
+    rows = flattened(x)
+    z = run(rows, parameters, described)
     linear = described.readout == INTERFEROMETRIC
-    add = add_up_projection if linear else choose(program_of(described), x).add_up_projection
+    add = add_up_projection if linear else choose(program_of(described), rows).add_up_projection
     with without_autocast(x.device):
-        return add(base, z, weight, bias, scaling)
+        return add(flattened(base), z, weight, bias, scaling).reshape(base.shape)
 
 
 @project_op.register_fake
@@ -60,7 +62,7 @@ class Project(torch.autograd.Function):
 
     @staticmethod
     def forward(*inputs: Any) -> Tensor:
-        """Compute the sum, shape (tokens, d_out)."""
+        """Compute the sum, shape (..., d_out)."""
         return project_op(*inputs)
 
     @staticmethod
@@ -85,11 +87,11 @@ class Project(torch.autograd.Function):
                 dx, dparameters, z = gradients(dz, x, parameters, ctx.circuit, needs_x)
                 if needs_weight:
                     # The bias has its gradient from a readout of 1, with no pass of its own over `grad`.
-                    z = torch.nn.functional.pad(z.to(dtype), (0, 1), value=1.0) * ctx.scaling
-                    both = (z.T @ wide).to(weight.dtype)
+                    z = torch.nn.functional.pad(flattened(z).to(dtype), (0, 1), value=1.0) * ctx.scaling
+                    both = (z.T @ flattened(wide)).to(weight.dtype)
                     dweight, dbias = both[:-1].T, both[-1] if needs_bias else None
             if needs_bias and dbias is None:
-                dbias = wide.sum(dim=0) * ctx.scaling
+                dbias = flattened(wide).sum(dim=0) * ctx.scaling
             dbias = None if dbias is None else dbias.to(ctx.bias_dtype)
         return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
 
@@ -148,16 +150,12 @@ def project(
                 f"{tuple(tensor.shape)}. Give base (..., d_out), x (..., features), weight "
                 "(d_out, circuits * m) and bias (d_out,)."
             )
-    tokens = x.shape[:-1].numel()
+    if (evaluation := active()) is not None:
+        z = evaluation.expectation(x, angles, circuit)
+        up = torch.nn.functional.linear(z.to(torch.promote_types(z.dtype, weight.dtype)), weight, bias)
+        return (base + scaling * up).to(base.dtype)
     # Without gradients the function would only cost its own time, which a single token feels.
     add = Project.apply if torch.is_grad_enabled() else project_op
-    out: Tensor = add(
-        base.reshape(tokens, base.shape[-1]),
-        x.reshape(tokens, x.shape[-1]),
-        operator_parameters(x, angles, circuit),
-        weight,
-        bias,
-        circuit.key,
-        float(scaling),
-    )
-    return out.reshape(base.shape)
+    parameters = operator_parameters(x, angles, circuit)
+    out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
+    return out

@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 from amplitune import QAAConfig
 from amplitune.adapters.qaa.layer import QAALinear
 from amplitune.errors import ConfigError, NotMergeableError
+from amplitune.quantum import NoiseModel, measured
 
 
 def dense_expectation(x: Tensor, angles: Tensor) -> Tensor:
@@ -135,3 +136,28 @@ def test_half_precision_input_is_upcast_in_the_circuit() -> None:
     assert branch.dtype == torch.float32
     torch.testing.assert_close(branch, layer.branch(torch.ones(2, 24), "default"))
     assert model(x * 0).dtype == torch.float16
+
+
+def test_a_trained_adapter_is_evaluated_by_shots_and_under_noise(
+    llama: Architecture, wrap: Wrap, tokens: Tensor
+) -> None:
+    model = wrap("qaa", llama, init_weights=False).eval()
+
+    def logits() -> Tensor:
+        with torch.no_grad():
+            return model(tokens).logits
+
+    exact = logits()
+    with measured(shots=100, generator=torch.Generator().manual_seed(0)):
+        few = logits()
+    with measured(shots=100, generator=torch.Generator().manual_seed(0)):
+        assert torch.equal(logits(), few)
+    with measured(shots=100_000, generator=torch.Generator().manual_seed(0)):
+        many = logits()
+    with measured(noise=NoiseModel(depolarizing=0.05)):
+        noisy = logits()
+    with measured(noise=NoiseModel()):
+        torch.testing.assert_close(logits(), exact, rtol=0, atol=1e-5)
+    assert 0 < (many - exact).abs().mean() < (few - exact).abs().mean() / 5
+    assert (noisy - exact).abs().max() > 1e-4
+    assert torch.equal(logits(), exact)
