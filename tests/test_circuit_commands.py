@@ -230,7 +230,7 @@ def test_capacity_of_an_adapter_on_rows_as_json(command: InProcess, adapter: Pat
     assert found[0] == found[1]
     expected = capacity_report(Circuit(5), draws=20, inputs=rows, seed=3).to_dict()
     assert {key: found[0][key] for key in expected} == json.loads(json.dumps(expected))
-    assert found[0]["concentration"]["fidelity"]["samples"] == 6
+    assert found[0]["concentration"]["rows"]["fidelity"]["samples"] == 6
 
 
 def test_capacity_refuses_one_row_where_rows_are_wanted(command: InProcess, row: tuple[Path, Any]) -> None:
