@@ -43,6 +43,7 @@ def test_a_file_of_fields_with_overrides(tmp_path: Path, suffix: str) -> None:
 def test_the_width_gives_the_qubits_where_they_are_not_named() -> None:
     assert find_circuit(["depth=1"], features=768).circuit.n_qubits == 10
     assert find_circuit(["n_qubits=11"], features=768).circuit.n_qubits == 11
+    assert find_circuit([], features=768).circuit == Circuit(10)
 
 
 @pytest.mark.parametrize(

@@ -100,10 +100,10 @@ def find_circuit(
         if not separator or not key:
             raise ConfigError(f"A circuit field must have the form key=value, but is {word!r}.")
         values[key] = _yaml(text, word)
-    if not values:
+    if not values and features is None:
         raise ConfigError(
             "A circuit must be given, but is missing. Name an adapter's folder, a YAML or JSON file of "
-            "circuit fields, or write fields such as n_qubits=4 depth=2."
+            "circuit fields, or write fields such as n_qubits=4 depth=2; --features alone is the paper's."
         )
     return _described(values, features, "a described circuit" if path is None else str(path))
 
