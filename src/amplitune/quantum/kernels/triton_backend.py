@@ -1,4 +1,4 @@
-"""The Triton kernels' host side: a program's forward and backward, and the up-projection, on an NVIDIA GPU."""
+"""Host side of the Triton kernels: forward, backward and up-projection on NVIDIA GPUs."""
 
 import importlib.util
 from contextlib import AbstractContextManager, nullcontext
@@ -12,7 +12,7 @@ from amplitune.quantum.kernels import up_projection
 from amplitune.quantum.kernels.triton_tables import Shape, flips_of, shape_of, tables_on, words_of
 from amplitune.quantum.program import Program
 
-#: A thread block of four warps holds a state of 2**13 amplitudes in registers.
+#: Two warps hold the 2**13 amplitudes of a state in registers.
 MOST_QUBITS = 13
 #: Blocks of rotations of depth 8 with rotations before and after each entangler.
 MOST_BLOCKS = 9
@@ -72,7 +72,7 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
     table = tables_on(program, shape, x.device)
     programs = _programs(tokens, shape, x.device)
     with _on(x.device):
-        for constants in _launches(program, shape, x):
+        for constants in launches_of(program, shape, x):
             _circuit_kernels().forward_kernel[programs, circuits](
                 x, angles, table, z, tokens, circuits * m, **constants
             )
@@ -105,7 +105,7 @@ def backward(
     x, angles, grad_z = x.contiguous(), angles.contiguous(), grad_z.float().contiguous()
     table = tables_on(program, shape, x.device)
     programs = _programs(tokens, shape, x.device)
-    launches = _launches(program, shape, x)
+    launches = launches_of(program, shape, x)
     partial = torch.empty(len(launches), programs, *angles.shape, dtype=torch.float32, device=x.device)
     # Several launches each give a part of dL/dx, which must not be rounded before the parts are added.
     dtype = x.dtype if len(launches) == 1 else torch.float32
@@ -115,7 +115,7 @@ def backward(
         for launch, constants in enumerate(launches):
             _circuit_kernels().backward_kernel[(programs,)](
                 grad_z, x, angles, table, dx[launch], partial[launch], z, tokens, circuits * m,
-                CIRCUITS=circuits, NEED_X=needs_x, **constants,
+                CIRCUITS=circuits, NEED_X=needs_x, **groups(constants), **constants,
             )  # fmt: skip
     total = dx[0] if len(launches) == 1 else dx.sum(dim=0).to(x.dtype)
     return total if needs_x else None, partial.sum(dim=(0, 1)).to(angles.dtype), z
@@ -156,7 +156,7 @@ def add_up_projection(base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | No
     return y
 
 
-def _launches(program: Program, shape: Shape, x: Tensor) -> list[dict[str, Any]]:
+def launches_of(program: Program, shape: Shape, x: Tensor) -> list[dict[str, Any]]:
     """The constants of each launch: as many words as the registers of z and the time to compile allow."""
     most = max(8, min(128, 2048 // shape.tokens))
     return [
@@ -177,9 +177,20 @@ def _launches(program: Program, shape: Shape, x: Tensor) -> list[dict[str, Any]]
             "T": shape.tokens,
             "num_warps": shape.warps,
             "num_stages": 1,
+            # Without it a rotation would cost twice the instructions; Triton's default is about to change.
+            "enable_fp_fusion": True,
         }
         for launch, words in enumerate(words_of(program, shape.head, shape.tail, most))
     ]
+
+
+def groups(constants: dict[str, Any]) -> dict[str, Any]:
+    """The constants of the backward kernel that say which words it adds up first, from those of a launch."""
+    n = constants["N"]
+    top = min(3, n - constants["REST"])
+    flips, masks = constants["WORDS"][::3], constants["WORDS"][1::3]
+    uppers = {mask >> (n - top) for flip, mask in zip(flips, masks, strict=True) if flip == 0}
+    return {"GROUPS": tuple(sorted(uppers)), "TOP": top}
 
 
 def _programs(tokens: int, shape: Shape, device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""Entanglers of CNOT gates as conditional flips of single bits, in phases that flip one half of the bits only."""
+"""Entanglers of CNOT gates as conditional flips of bits, in phases that flip one half of the bits only."""
 
 from collections.abc import Iterable
 

@@ -27,7 +27,7 @@ def projection_kernel(
     WIDTH: tl.constexpr,
     STEP: tl.constexpr,
 ):
-    """y = base + scaling (z W^T + b) on a tile of TOKENS x WIDTH; z is (tokens, K) and W is (width, K)."""
+    """Compute y = base + scaling (z W^T + b) on one tile; z is (tokens, K) and W is (width, K)."""
     token = tl.program_id(0) * TOKENS + tl.arange(0, TOKENS)
     column = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     sums = tl.zeros((TOKENS, WIDTH), tl.float32)

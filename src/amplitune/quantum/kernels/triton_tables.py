@@ -33,10 +33,11 @@ class Shape:
 def shape_of(n_qubits: int, element_size: int, backward: bool) -> Shape:
     """Choose a shape; by the compiler's reports on registers, not yet tuned on a device.
 
-    One warp holds up to 2**11 amplitudes, 64 registers of each thread, without any exchange through more than
-    its own part of shared memory and without a barrier: at 11 qubits the forward kernel then takes 128 to 168
-    registers and the backward kernel, with two states, 168 to 255, none of them spilled. Larger states are
-    spread over more warps at the same number of registers. Small states share a warp: that many tokens.
+    One warp holds up to 2**11 amplitudes, 64 in the registers of each thread, and exchanges them without a
+    barrier: at 11 qubits the forward kernel then takes 128 to 168 registers and the backward kernel, with two
+    states, 168 to 255, and nothing of the states is spilled. Two warps hold more. Four were tried for the
+    backward kernel at 13 qubits: six wires in registers and seven in threads need a third exchange, which the
+    compiler made of 4 times as many instructions. Small states share a warp: that many tokens.
 
     Args:
         n_qubits: number of wires n, 1 to 13.
@@ -48,7 +49,7 @@ def shape_of(n_qubits: int, element_size: int, backward: bool) -> Shape:
     """
     amplitudes = 2**10 if backward and n_qubits < 11 else 2**11
     tokens = min(64, max(1, amplitudes >> n_qubits))
-    warps = max(1, 2**n_qubits >> 11)
+    warps = 1 if n_qubits < 12 else 2
     threads = 5 + warps.bit_length() - 1
     tail = min(n_qubits, 3 if element_size == 2 else 2)
     return Shape(
@@ -77,9 +78,9 @@ def flips_of(program: Program, head: int, tail: int) -> tuple[int, ...]:
         tail: see `Shape`.
 
     Returns:
-        Three phases, in the orders P, Q and P; all empty for CZ gates, which move nothing. In one tuple, since
-        kernels take no nested ones: first where each phase begins and the last one ends, then the bit and
-        the mask of each flip in the order of action.
+        Three phases, in the orders P, Q and P; all empty for CZ gates, which move nothing. In one tuple,
+        since kernels take no nested ones: first where each phase begins and the last one ends, then the bit
+        and the mask of each flip in the order of action.
     """
     n = program.n_qubits
     destination = destinations(program.pairs, program.entangling_gate, n)
@@ -139,7 +140,7 @@ def words_of(program: Program, head: int, tail: int, most: int) -> tuple[tuple[i
         For each launch (x, z, factor) of its words one after the other; one empty launch for basis
         probabilities.
     """
-    # A mask is the basis state that has its bits, and an order of wires permutes the bits of all states alike.
+    # A mask is the basis state that has its bits: an order of wires permutes both alike.
     place = torch.argsort(_places(program.n_qubits, head, tail, True)).tolist()
     words = []
     for word in program.words:
