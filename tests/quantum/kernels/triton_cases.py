@@ -144,6 +144,8 @@ def rows() -> Iterator[Case]:
         grad_z, x, angles, program = arguments(Circuit(6, Ansatz(depth=2)), 64)
         corner = torch.full_like(angles, turns * half)
         yield from compare(f"all angles {turns} pi/2", (grad_z, x, corner, program))
+    grad_z, x, angles, program = arguments(Circuit(5), 32)
+    yield from compare("float64 angles", (grad_z.double(), x, angles.double(), program), 1e-6)
     yield from compare("large angles", arguments(Circuit(6, Ansatz(depth=2)), 64, spread=300.0))
     for n in (4, 9):
         grad_z, x, angles, program = arguments(Circuit(n), 2**n, tokens=7)
@@ -206,7 +208,7 @@ def compiled() -> Iterator[Case]:
         "y_ptr": "*bf16",
         "table_ptr": "*i32",
     }
-    scalars = {"tokens": "i32", "stride_z": "i32", "width": "i32", "scaling": "fp32"}
+    scalars = {"tokens": "i32", "stride_z": "i32", "scaling": "fp32"}
 
     def size(kernel: Any, constants: dict[str, Any]) -> int:
         constants = dict(constants)
@@ -233,8 +235,8 @@ def compiled() -> Iterator[Case]:
                 constants |= {"CIRCUITS": 1, "NEED_X": True, **triton_backend.groups(constants)}
             yield f"n={n} {gate} {readout} {backward}", float(size(kernel, constants) == 0), 0.0
     constants = {
-        "K": 11, "HAS_BIAS": True, "TOKENS": triton_projection.TOKENS, "WIDTH": triton_projection.WIDTH,
-        "STEP": 16, "num_warps": triton_projection.WARPS,
+        "FEATURES": 256, "K": 11, "HAS_BIAS": True, "TOKENS": triton_projection.TOKENS,
+        "WIDTH": triton_projection.WIDTH, "STEP": 16, "num_warps": triton_projection.WARPS,
     }  # fmt: skip
     yield "projection", float(size(triton_projection.projection_kernel, constants) == 0), 0.0
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amplitune.quantum.kernels import up_projection
+from amplitune.quantum.kernels import reference, up_projection
 from amplitune.quantum.kernels.triton_tables import Shape, flips_of, shape_of, tables_on, words_of
 from amplitune.quantum.program import Program
 
@@ -57,12 +57,15 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
 
     Args:
         x: real, shape (tokens, features), float32, bfloat16 or float16.
-        angles: as `block_parameters` gives them, shape (circuits, blocks, n_qubits), at most float32.
+        angles: as `block_parameters` gives them, (circuits, blocks, n_qubits); float64 is left to torch.
         program: the program.
 
     Returns:
-        float32, shape (tokens, circuits * m); zeros for a row of zeros.
+        Shape (tokens, circuits * m), in the compute dtype; zeros for a row of zeros.
     """
+    if angles.dtype not in _DTYPES:
+        # Double precision is asked for by the angles alone, which `unsupported` does not see.
+        return reference.forward(x, angles, program)
     tokens, circuits, m = x.shape[0], angles.shape[0], program.n_observables
     z = torch.empty(tokens, circuits * m, dtype=torch.float32, device=x.device)
     if tokens == 0:
@@ -97,6 +100,8 @@ def backward(
     Returns:
         dL/dx in the dtype of `x`, or None; dL/dangles in the dtype of `angles`; and z once more.
     """
+    if angles.dtype not in _DTYPES:
+        return reference.backward(grad_z, x, angles, program, needs_x)
     (tokens, _), circuits, m = x.shape, angles.shape[0], program.n_observables
     z = torch.empty(tokens, circuits * m, dtype=torch.float32, device=x.device)
     if tokens == 0:
@@ -146,11 +151,11 @@ def add_up_projection(base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | No
     y = torch.empty_like(base)
     (tokens, width), k = base.shape, z.shape[1]
     kernel = _projection_kernel()
-    grid = (-(-tokens // kernel.TOKENS), -(-width // kernel.WIDTH))
+    grid = (-(-tokens // kernel.TOKENS) * -(-width // kernel.WIDTH),)
     with _on(base.device):
         kernel.projection_kernel[grid](
-            base, z, weight, weight if bias is None else bias.contiguous(), y, tokens, width, float(scaling),
-            K=k, HAS_BIAS=bias is not None, TOKENS=kernel.TOKENS, WIDTH=kernel.WIDTH,
+            base, z, weight, weight if bias is None else bias.contiguous(), y, tokens, float(scaling),
+            FEATURES=width, K=k, HAS_BIAS=bias is not None, TOKENS=kernel.TOKENS, WIDTH=kernel.WIDTH,
             STEP=min(32, max(16, 1 << (k - 1).bit_length())), num_warps=kernel.WARPS, num_stages=1,
         )  # fmt: skip
     return y
