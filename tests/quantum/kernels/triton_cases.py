@@ -1,7 +1,7 @@
 """The Triton kernels against the reference, case by case, in a process of its own: `triton_cases.py GROUP`.
 
-Without a GPU the kernels run in Triton's interpreter, which has to be asked for before Triton is imported
-anywhere, and importing torch may do that. Prints a JSON list of [case, largest error, error allowed].
+With TRITON_INTERPRET=1 the kernels run in Triton's interpreter. That has to be set before Triton is imported,
+which importing torch may do, so a process that runs other tests is too late. Prints a JSON list of [case, largest error, error allowed].
 """
 
 import json
@@ -10,13 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from itertools import cycle, product
 from typing import Any
-
-if "compile" not in sys.argv:
-    # Before torch: see above. A GPU machine shows its devices.
-    from pathlib import Path
-
-    if not Path("/dev/nvidiactl").exists():
-        os.environ["TRITON_INTERPRET"] = "1"
 
 import torch
 from torch import Tensor
