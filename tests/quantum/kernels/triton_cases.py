@@ -1,7 +1,8 @@
 """The Triton kernels against the reference, case by case, in a process of its own: `triton_cases.py GROUP`.
 
 With TRITON_INTERPRET=1 the kernels run in Triton's interpreter. That has to be set before Triton is imported,
-which importing torch may do, so a process that runs other tests is too late. Prints a JSON list of [case, largest error, error allowed].
+which importing torch may do, so a process that runs other tests is too late. Prints a JSON list of
+[case, largest error, error allowed].
 """
 
 import json
