@@ -11,8 +11,10 @@ from amplitune.quantum.precision import compute_dtype
 from amplitune.quantum.program import Program
 from amplitune.quantum.statevector import encoded_columns, evolve
 
-#: Amplitudes of one pass; tokens beyond them wait for the next pass, so that scratch memory stays bounded.
-PASS = 2**22
+#: Amplitudes of one pass; tokens beyond them wait for the next pass, so that scratch memory stays bounded. On
+#: a CPU a pass stays in cache: forward and backward of 2,048 tokens at n = 11 took 84, 88, 97, 121 ms of one
+#: core with 2**18, 2**19, 2**20, 2**22 amplitudes (RY), and 164, 171, 206, 375 ms (Rot). A GPU wants many.
+PASS_ON_CPU, PASS = 2**19, 2**25
 
 
 def values(x: Tensor, parameters: Tensor, program: Program) -> Tensor:
@@ -125,7 +127,8 @@ def _backward(
 
 def _tokens(parameters: Tensor, program: Program) -> int:
     """The tokens of one pass."""
-    return max(1, PASS // (parameters.shape[0] * 2**program.n_qubits))
+    amplitudes = PASS_ON_CPU if parameters.device.type == "cpu" else PASS
+    return max(1, amplitudes // (parameters.shape[0] * 2**program.n_qubits))
 
 
 def _block_gradient(adjoint: Tensor, state: Tensor, parameters: Tensor, program: Program) -> Tensor:

@@ -1,0 +1,31 @@
+"""The interferometric readout: linear in the encoded input, and its functionals against dense matrices."""
+
+import torch
+
+from amplitune.quantum import Ansatz, Circuit, expectation, statevector
+from amplitune.quantum.interferometric import functionals
+
+
+def test_functionals_are_the_real_parts_of_the_reference_seen_through_the_circuit() -> None:
+    circuit = Circuit(3, Ansatz("RYRZ", "ring", 2, "CZ", "RY"), "interferometric")
+    generator = torch.Generator().manual_seed(1)
+    angles = torch.randn(circuit.angle_shape(2), generator=generator, dtype=torch.float64)
+    # The columns of U: the states that the basis states become.
+    unitary = statevector(torch.eye(8, dtype=torch.float64), angles, circuit).permute(1, 2, 0)
+    seen = unitary.sum(dim=-1) / 8**0.5
+    found = functionals(angles, circuit).reshape(2, 3, 8)
+    for wire in range(3):
+        bit = torch.tensor([(index >> (2 - wire)) & 1 for index in range(8)])
+        expected = torch.einsum("cij,i,ci->cj", unitary.conj(), (1 - 2 * bit).to(torch.complex128), seen).real
+        torch.testing.assert_close(found[:, wire], expected, rtol=0, atol=1e-14)
+
+
+def test_values_are_linear_in_the_input_once_the_norm_is_restored() -> None:
+    circuit = Circuit(3, Ansatz("RY", "ring"), "interferometric", "restore")
+    generator = torch.Generator().manual_seed(2)
+    angles = torch.randn(circuit.angle_shape(), generator=generator, dtype=torch.float64)
+    x, y = torch.randn(2, 4, 6, generator=generator, dtype=torch.float64)
+    together = expectation(2 * x - 3 * y, angles, circuit)
+    apart = 2 * expectation(x, angles, circuit) - 3 * expectation(y, angles, circuit)
+    torch.testing.assert_close(together, apart, rtol=0, atol=1e-13)
+    assert torch.equal(expectation(torch.zeros(6), angles.float(), circuit), torch.zeros(3))
