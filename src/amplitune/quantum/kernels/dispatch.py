@@ -4,14 +4,13 @@ import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
 
 from torch import Tensor
 
 from amplitune.errors import ConfigError, near_matches
-from amplitune.quantum.kernels import native, reference
+from amplitune.quantum.kernels import native, reference, triton_backend
 from amplitune.quantum.kernels.up_projection import add_up_projection
 from amplitune.quantum.program import Program
 
@@ -40,19 +39,27 @@ class Kernel:
 
 #: In the order of preference. "torch" runs everything everywhere; the others are tested against it.
 KERNELS = {
+    "triton": Kernel(
+        "triton",
+        triton_backend.unsupported,
+        triton_backend.forward,
+        triton_backend.backward,
+        triton_backend.add_up_projection,
+    ),
     "native": Kernel("native", native.unsupported, native.forward, native.backward),
     "torch": Kernel("torch", lambda program, x: None, reference.forward, reference.backward),
 }
 
 VARIABLE = "AMPLITUNE_KERNEL"
 
-_override: ContextVar[str | None] = ContextVar("amplitune_kernel", default=None)
+# Not a ContextVar: autograd runs the backward pass of a GPU in a thread of its own.
+_override: list[str | None] = [None]
 _log = logging.getLogger("amplitune")
 
 
 @contextmanager
 def kernel(name: str | None) -> Iterator[None]:
-    """Use one kernel inside a with-block, whatever the rule would choose.
+    """Use one kernel inside a with-block, in all threads, whatever the rule would choose.
 
     The environment variable AMPLITUNE_KERNEL does the same for a whole process.
 
@@ -75,11 +82,11 @@ def kernel(name: str | None) -> Iterator[None]:
             f"`kernel` must be one of {', '.join(map(repr, KERNELS))}, but is {name!r}. "
             f"{near_matches(str(name), KERNELS)}"
         )
-    token = _override.set(name)
+    _override.append(name)
     try:
         yield
     finally:
-        _override.reset(token)
+        _override.pop()
 
 
 def choose(program: Program, x: Tensor) -> Kernel:
@@ -95,7 +102,7 @@ def choose(program: Program, x: Tensor) -> Kernel:
     Raises:
         ConfigError: a kernel was asked for that is unknown or cannot run the program.
     """
-    name = _override.get() or os.environ.get(VARIABLE)
+    name = _override[-1] or os.environ.get(VARIABLE)
     if name:
         if name not in KERNELS:
             raise ConfigError(
