@@ -12,7 +12,7 @@ from benchmarks.timing import Case, clock_of, interleave
 from benchmarks import adapted
 
 NAME = "growth"
-HEADER = ("grows with", "from", "to", "times", "kernel", "cost, times", "exponent")
+HEADER = ("grows with", "from", "to", "times", "kernel", "cost, times", "exponent", "LoRA's exponent")
 
 #: The sizes of each sweep, and the sizes of all that the sweep does not change.
 SWEEPS = {
@@ -50,8 +50,9 @@ def measure(
         seed: of the orders.
 
     Returns:
-        The exponent with its standard error, the ratio of the last cost to the first, and the median costs. A
-        median that noise makes zero or negative leaves the exponent out and says so.
+        The exponent with its standard error, the ratio of the last cost to the first, and the median costs;
+        also the exponent of a LoRA of rank 8 at the same sizes, which knows no depth. A median that noise
+        makes zero or negative leaves the exponents out and says so.
     """
     cases: dict[str, Case] = {}
     name = ""
@@ -62,21 +63,29 @@ def measure(
         qaa = adapted.with_qaa(base, {"depth": at["depth"]})
         name = used(adapted.circuit_of(qaa), x, kernel)
         cases[f"{size}"] = adapted.training_pass(qaa, x, grad, kernel)
+        cases[f"{size} lora"] = adapted.training_pass(adapted.with_lora(base), x, grad)
         cases[f"{size} base"] = adapted.training_pass(base, x, grad)
     seconds = interleave(cases, rounds, clock_of(device), seed=seed)
-    costs = [
-        median(whole - base for whole, base in zip(seconds[f"{size}"], seconds[f"{size} base"], strict=True))
-        for size in sizes
-    ]
-    row = {"quantity": quantity, "sizes": list(sizes), "dtype": dtype, "kernel": name, "median_costs": costs}
-    if min(costs) <= 0:
+    own = {
+        suffix: [
+            median(a - b for a, b in zip(seconds[f"{size}{suffix}"], seconds[f"{size} base"], strict=True))
+            for size in sizes
+        ]
+        for suffix in ("", " lora")
+    }
+    costs, peers = own.values()
+    row = {"quantity": quantity, "sizes": list(sizes), "dtype": dtype, "kernel": name}
+    row |= {"median_costs": costs, "median_costs_lora": peers}
+    if min(*costs, *peers) <= 0:
         return row | {"skipped": "a cost is lost in the noise"}
-    exponent = fit_exponent(sizes, costs)
+    exponent, peer = fit_exponent(sizes, costs), fit_exponent(sizes, peers)
     return row | {
         "ratio_of_sizes": sizes[-1] / sizes[0],
         "ratio_of_costs": costs[-1] / costs[0],
         "exponent": exponent.value,
         "standard_error": exponent.standard_error,
+        "exponent_lora": peer.value,
+        "standard_error_lora": peer.standard_error,
     }
 
 
@@ -84,9 +93,9 @@ def line(row: dict[str, Any]) -> list[object]:
     """Lay out a row of `measure` under HEADER."""
     ends = [row["quantity"], row["sizes"][0], row["sizes"][-1]]
     if "skipped" in row:
-        return [*ends, "", row["kernel"], "", row["skipped"]]
-    exponent = f"{row['exponent']:.2f} +- {row['standard_error']:.2f}"
-    return [*ends, digits(row["ratio_of_sizes"]), row["kernel"], digits(row["ratio_of_costs"]), exponent]
+        return [*ends, "", row["kernel"], "", row["skipped"], ""]
+    exponents = [f"{row['exponent' + of]:.2f} +- {row['standard_error' + of]:.2f}" for of in ("", "_lora")]
+    return [*ends, digits(row["ratio_of_sizes"]), row["kernel"], digits(row["ratio_of_costs"]), *exponents]
 
 
 def main(argv: Sequence[str] | None = None) -> None:

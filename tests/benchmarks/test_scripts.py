@@ -102,7 +102,10 @@ def test_growth(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [row["quantity"] for row in result["rows"]] == ["d", "depth", "tokens"]
     for row in result["rows"]:
         assert len(row["median_costs"]) == 3
-        assert "skipped" in row or {"exponent", "standard_error", "ratio_of_costs"} <= row.keys()
+        assert (
+            "skipped" in row
+            or {"exponent", "exponent_lora", "standard_error", "ratio_of_costs"} <= row.keys()
+        )
     assert len(printed.splitlines()) == 5
 
 

@@ -111,6 +111,29 @@ def test_autocast_does_not_lower_the_precision() -> None:
     assert torch.equal(states, statevector(x, angles, CIRCUIT))
 
 
+def test_a_lower_precision_of_matrix_products_does_not_reach_the_states() -> None:
+    circuit = Circuit(8, Ansatz("Rot", "ring", depth=2))
+    x, angles = (
+        rows_of(64, 200, dtype=torch.float32).requires_grad_(),
+        angles_of(circuit, dtype=torch.float32),
+    )
+
+    def run() -> list[Tensor]:
+        values = expectation(x, angles, circuit)
+        (gradient,) = torch.autograd.grad(values.square().sum(), x)
+        return [values, gradient, statevector(x, angles, circuit)]
+
+    expected = run()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        found = run()
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
 # Invariances ------------------------------------------------------------------------------------------------
 
 ROWS = st.lists(st.floats(min_value=-1e3, max_value=1e3), min_size=1, max_size=8)

@@ -35,8 +35,8 @@ def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
         z_k = <psi| U^+ O_k U |psi>,   psi = pad(x) / ||x||_2
 
     Inside a `measured` block the values are those of shots or of noisy gates instead. Only `x` is kept for
-    the backward pass, which recomputes the states in reverse. Scaling a row of `x` by a number other than
-    zero leaves z as it is, unless the circuit restores the norm.
+    the backward pass, which recomputes the states in reverse. A positive factor of a row of `x` leaves z as
+    it is, unless the circuit restores the norm; so does its sign, but an interferometric z is odd in `x`.
 
     Args:
         x: real, shape (..., features), any float dtype; features at most 2**n.

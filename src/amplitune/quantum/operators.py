@@ -10,7 +10,7 @@ from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import power_of_two_scale
 from amplitune.quantum.kernels import linear, reference
 from amplitune.quantum.kernels.dispatch import choose
-from amplitune.quantum.precision import compute_dtype, without_autocast
+from amplitune.quantum.precision import compute_dtype, full_precision, without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 
@@ -77,7 +77,7 @@ def run(x: Tensor, parameters: Tensor, circuit: Circuit) -> Tensor:
     Returns:
         z, shape (tokens, circuits * m).
     """
-    with without_autocast(x.device):
+    with full_precision(x.device):
         if circuit.readout == INTERFEROMETRIC:
             return linear.forward(x, parameters, circuit.norm == "restore")
         program = program_of(circuit)
@@ -100,7 +100,7 @@ def backward_op(
     described = Circuit.from_key(circuit)
     leading = x.shape[:-1]
     x, grad_z = flattened(x), flattened(grad_z)
-    with without_autocast(x.device):
+    with full_precision(x.device):
         if described.readout == INTERFEROMETRIC:
             keeps = described.norm == "restore"
             dx, dparameters, z = linear.backward(grad_z, x, parameters, keeps, needs_x)

@@ -8,7 +8,7 @@ from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import check_features, encode
 from amplitune.quantum.layers import entangle, first_rotation, reflect, rotate, rotation_factors
 from amplitune.quantum.measurement import squared_magnitude
-from amplitune.quantum.precision import compute_dtype, without_autocast
+from amplitune.quantum.precision import compute_dtype, full_precision
 from amplitune.quantum.program import Program, block_parameters, program_of
 
 
@@ -108,7 +108,7 @@ def statevector(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
     check_arguments(x, angles, circuit)
     program = program_of(circuit)
     rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
-    with without_autocast(x.device):
+    with full_precision(x.device):
         state = evolve(rows, block_parameters(angles.to(compute_dtype(x, angles)), circuit), program)
         if program.folded:
             state = entangle(state, program)

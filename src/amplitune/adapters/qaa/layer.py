@@ -110,8 +110,9 @@ class QAALinear(LinearAdapterLayer):
 
 
 NOT_MERGEABLE = (
-    "A QAA adapter must stay beside its base layer; it cannot be merged. Its expectation values z are "
-    "quadratic in the input x, divided by |x|^2, so no weight matrix W0 + dW computes W0 x + s (W_up z + "
-    "b_up). Keep the adapter: save_pretrained writes it alone, unload() gives the base model back. "
+    "A QAA adapter must stay beside its base layer; it cannot be merged. Its values z are quadratic in the "
+    "input x and divided by |x|^2, so no weight matrix W0 + dW computes W0 x + s (W_up z + b_up). (Those of "
+    "the readout 'interferometric' with norm 'restore' are linear in x; merging them is not implemented.) "
+    "Keep the adapter: save_pretrained writes it alone, unload() gives the base model back. "
     "If the weights have to be merged, train with SoRAConfig or peft's LoraConfig instead."
 )

@@ -151,12 +151,13 @@ def openmp() -> ctypes.CDLL | None:
     Returns:
         The runtime, or None if it cannot be found; the kernel then runs on one thread.
     """
-    # torch opens its runtime for all libraries; where it does not, it is one of the files beside libtorch.
+    # The file beside libtorch that is loaded; where torch brings none, the one that all libraries can see.
     # GNU's, LLVM's and Intel's runtimes all have GNU's entry.
     beside = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*.so*"))
-    for candidate in (None, *map(str, beside)):
+    loaded = getattr(os, "RTLD_NOLOAD", 0)
+    for candidate, mode in (*((str(path), loaded) for path in beside), (None, 0)):
         try:
-            runtime = ctypes.CDLL(candidate)
+            runtime = ctypes.CDLL(candidate, mode=ctypes.DEFAULT_MODE | mode)
             if all(hasattr(runtime, name) for name in _ENTRIES):
                 return runtime
         except OSError:
