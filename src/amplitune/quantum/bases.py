@@ -78,13 +78,9 @@ def bases_of(circuit: Circuit) -> tuple[Basis, ...]:
                 break
         else:
             groups.append((word, [k]))
-    return tuple(Basis(_letters(joint, wires), tuple(members)) for joint, members in groups)
-
-
-def _letters(word: PauliWord, wires: int) -> str:
-    """The letter of each wire, with Z for the identity."""
-    bits = [(word.x >> bit & 1, word.z >> bit & 1) for bit in reversed(range(wires))]
-    return "".join("ZX"[x] if not (x and z) else "Y" for x, z in bits)
+    return tuple(
+        Basis(joint.letters(wires).replace("I", "Z"), tuple(members)) for joint, members in groups
+    )
 
 
 #: The matrices that turn the eigenvector of a letter with the eigenvalue +1 into |0> and the other into |1>,

@@ -43,10 +43,8 @@ def labels(circuit: Circuit) -> list[str]:
     wires = device_wires(circuit)
     written = []
     for word in measured_words(circuit):
-        letters = ["I"] * len(wires)
-        for wire, bit in zip(wires, reversed(range(len(wires))), strict=True):
-            letters[wire] = "IXZY"[(word.x >> bit & 1) + 2 * (word.z >> bit & 1)]
-        written.append("".join(letters))
+        letters = dict(zip(wires, word.letters(len(wires)), strict=True))
+        written.append("".join(letters[wire] for wire in sorted(wires)))
     return written
 
 

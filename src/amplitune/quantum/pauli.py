@@ -104,6 +104,22 @@ class PauliWord:
         sign = -self.sign if x_a & x_b & (z_a ^ z_b) else self.sign
         return PauliWord(self.x, self.z ^ x_b << a ^ x_a << b, sign)
 
+    def letters(self, n_qubits: int) -> str:
+        """Write the word's matrix on each wire, without the sign.
+
+        Args:
+            n_qubits: number of wires.
+
+        Returns:
+            I, X, Y or Z for each wire, wire 0 first.
+
+        Example:
+            >>> PauliWord(x=4, z=5).letters(3)
+            'YIZ'
+        """
+        bits = reversed(range(n_qubits))
+        return "".join("IXZY"[(self.x >> bit & 1) + 2 * (self.z >> bit & 1)] for bit in bits)
+
     def text(self, n_qubits: int) -> str:
         """Write the word as `parse` reads it, with a minus sign in front if it has one.
 
@@ -117,9 +133,6 @@ class PauliWord:
             >>> PauliWord(x=4, z=5).text(3)
             'Y0 Z2'
         """
-        factors = []
-        for wire in range(n_qubits):
-            bit = n_qubits - 1 - wire
-            letter = "IXZY"[(self.x >> bit & 1) + 2 * (self.z >> bit & 1)]
-            factors += [f"{letter}{wire}"] if letter != "I" else []
+        letters = enumerate(self.letters(n_qubits))
+        factors = [f"{letter}{wire}" for wire, letter in letters if letter != "I"]
         return ("-" if self.sign < 0 else "") + (" ".join(factors) or "I")
