@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum import Ansatz, Circuit, expectation, statevector
-from amplitune.quantum.bases import Basis, bases_of, into_basis, measured_words, needs_complex, readout_values
+from amplitune.quantum.bases import Basis, bases_of, into_basis, measured_words, readout_values
 
 #: Columns are the eigenvectors with the eigenvalues +1 and -1.
 EIGENVECTORS = {
@@ -29,11 +29,13 @@ def test_every_basis_of_three_wires_agrees_with_its_dense_matrix() -> None:
     generator = torch.Generator().manual_seed(0)
     states = torch.randn(2, 8, 5, dtype=torch.complex128, generator=generator)
     visited = 0
-    for letters in map("".join, product("XYZ", repeat=3)):
-        expected = dense(letters) @ states
-        torch.testing.assert_close(into_basis(states, Basis(letters, ())), expected, rtol=0, atol=1e-14)
+    for letters, given in product(map("".join, product("XYZ", repeat=3)), (states, states.real)):
+        turned = into_basis(given, Basis(letters, ()))
+        assert turned.is_complex() == (given.is_complex() or "Y" in letters)
+        expected = dense(letters) @ given.to(states.dtype)
+        torch.testing.assert_close(turned.to(states.dtype), expected, rtol=0, atol=1e-14)
         visited += 1
-    assert visited == 27
+    assert visited == 54
 
 
 @pytest.mark.parametrize(
@@ -54,13 +56,6 @@ def test_words_that_commute_on_each_wire_share_a_basis(
     assert bases_of(circuit) == tuple(map(Basis, letters, words))
     measured = [k for basis in bases_of(circuit) for k in basis.words]
     assert sorted(measured) == list(range(len(measured_words(circuit))))
-
-
-def test_a_state_is_complex_where_a_gate_or_a_basis_is() -> None:
-    assert not needs_complex(Circuit(2))
-    assert needs_complex(Circuit(2, Ansatz("RYRZ")))
-    assert needs_complex(Circuit(2, readout="XYZ"))
-    assert not needs_complex(Circuit(2, readout=("X0", "Z1")))
 
 
 @pytest.mark.parametrize(

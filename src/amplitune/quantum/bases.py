@@ -8,7 +8,7 @@ from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.constants import constant
-from amplitune.quantum.measurement import coefficients
+from amplitune.quantum.measurement import coefficients, squared_magnitude
 from amplitune.quantum.pauli import PauliWord
 from amplitune.quantum.preparation import ancillas
 from amplitune.quantum.readout import PROBABILITIES
@@ -78,9 +78,7 @@ def bases_of(circuit: Circuit) -> tuple[Basis, ...]:
                 break
         else:
             groups.append((word, [k]))
-    return tuple(
-        Basis(joint.letters(wires).replace("I", "Z"), tuple(members)) for joint, members in groups
-    )
+    return tuple(Basis(joint.letters(wires).replace("I", "Z"), tuple(members)) for joint, members in groups)
 
 
 #: The matrices that turn the eigenvector of a letter with the eigenvalue +1 into |0> and the other into |1>,
@@ -95,11 +93,11 @@ def into_basis(state: Tensor, basis: Basis) -> Tensor:
     """Turn states so that measuring all wires in Z is measuring them in a basis.
 
     Args:
-        state: amplitudes, shape (circuits, 2**wires, columns); complex if a wire is measured in Y.
+        state: amplitudes, shape (circuits, 2**wires, columns).
         basis: the basis.
 
     Returns:
-        Amplitudes, same shape.
+        Amplitudes, same shape; complex if a wire is measured in Y.
     """
     for wire, letter in enumerate(basis.letters):
         if letter != "Z":
@@ -110,16 +108,17 @@ def into_basis(state: Tensor, basis: Basis) -> Tensor:
     return state
 
 
-def needs_complex(circuit: Circuit) -> bool:
-    """Tell whether a circuit's amplitudes are complex before they are measured.
+def outcome_probabilities(state: Tensor, circuit: Circuit) -> Tensor:
+    """Give the probabilities of the outcomes of pure states in each basis of a readout.
 
     Args:
+        state: amplitudes of norm 1, shape (circuits, 2**wires, columns).
         circuit: the circuit.
 
     Returns:
-        True if a gate or a measurement basis is complex.
+        Shape (bases, circuits, 2**wires, columns).
     """
-    return not circuit.is_real or any("Y" in basis.letters for basis in bases_of(circuit))
+    return torch.stack([squared_magnitude(into_basis(state, basis)) for basis in bases_of(circuit)])
 
 
 def readout_values(distribution: Tensor, circuit: Circuit) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from amplitune.quantum.bases import TURNS, bases_of, needs_complex
+from amplitune.quantum.bases import TURNS, bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.constants import constant
 from amplitune.quantum.gates import as_complex, kron
@@ -89,14 +89,12 @@ def density_distribution(rows: Tensor, angles: Tensor, circuit: Circuit, noise: 
         Shape (tokens, circuits, bases, 2**wires).
     """
     rho = _evolved(rows, angles, circuit, noise)
-    if needs_complex(circuit):
-        rho = as_complex(rho)
     parts = []
     for basis in bases_of(circuit):
-        turned = rho
+        turned = as_complex(rho) if "Y" in basis.letters else rho
         for wire, letter in enumerate(basis.letters):
             if letter != "Z":
-                turn = torch.tensor(TURNS[letter], dtype=rho.dtype, device=rho.device)
+                turn = torch.tensor(TURNS[letter], dtype=turned.dtype, device=rho.device)
                 turned = _on_wire(turned, kron([turn, turn.conj()])[None] / 2, wire)
         parts.append(turned.index_select(1, _places(rho).diagonal()).real)
     return torch.stack(parts, dim=2).permute(3, 0, 2, 1)

@@ -6,12 +6,10 @@ import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError
-from amplitune.quantum.bases import bases_of, into_basis, needs_complex
+from amplitune.quantum.bases import bases_of, outcome_probabilities
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.density import density_distribution
-from amplitune.quantum.gates import as_complex
 from amplitune.quantum.kernels.reference import PASS
-from amplitune.quantum.measurement import squared_magnitude
 from amplitune.quantum.noise import NoiseModel, check_noise, misread
 from amplitune.quantum.preparation import ancillas, beside_reference
 from amplitune.quantum.statevector import statevector
@@ -105,11 +103,7 @@ def ideal_distribution(rows: Tensor, angles: Tensor, circuit: Circuit) -> Tensor
     if ancillas(circuit):
         uniform = torch.ones(2**circuit.n_qubits, dtype=angles.dtype, device=rows.device)
         states = beside_reference(states, statevector(uniform, angles, circuit))
-    if needs_complex(circuit):
-        states = as_complex(states)
-    states = states.permute(1, 2, 0)
-    parts = [squared_magnitude(into_basis(states, basis)) for basis in bases_of(circuit)]
-    return torch.stack(parts).permute(3, 1, 0, 2)
+    return outcome_probabilities(states.permute(1, 2, 0), circuit).permute(3, 1, 0, 2)
 
 
 def distributions(

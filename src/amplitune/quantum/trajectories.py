@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from amplitune.quantum.bases import bases_of, into_basis, needs_complex
+from amplitune.quantum.bases import outcome_probabilities
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.kernels.reference import PASS
 from amplitune.quantum.layers import reflect
@@ -93,10 +93,7 @@ def trajectory_distributions(
     for begin in range(0, trajectories, at_once):
         runs = min(at_once, trajectories - begin)
         state = trajectory_states(rows, angles, circuit, noise, runs, generator)
-        if needs_complex(circuit):
-            state = state.to(angles.dtype.to_complex())
-        parts = [squared_magnitude(into_basis(state, basis)) for basis in bases_of(circuit)]
-        together = torch.stack(parts).unflatten(-1, (rows.shape[0], runs))
+        together = outcome_probabilities(state, circuit).unflatten(-1, (rows.shape[0], runs))
         yield together.permute(3, 1, 4, 0, 2)
 
 
