@@ -6,11 +6,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from amplitune.errors import ConfigError
 from amplitune.quantum.bases import readout_values
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.interferometric import functionals
-from amplitune.quantum.noise import NoiseModel
+from amplitune.quantum.noise import NoiseModel, check_no_gradient
 from amplitune.quantum.operators import backward_op, norms
 from amplitune.quantum.outcomes import check_generator
 from amplitune.quantum.parameter_shift import parameter_shift
@@ -20,24 +19,6 @@ from amplitune.quantum.program import block_parameters
 from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.sampling import check_shots, frequencies, measured_outcomes
 from amplitune.quantum.statevector import check_arguments
-
-
-def check_no_gradient(x: Tensor, angles: Tensor, what: str) -> None:
-    """Refuse to compute without gradients where some are expected.
-
-    Args:
-        x: the input.
-        angles: the angles.
-        what: the argument that has no gradient.
-
-    Raises:
-        ConfigError: gradients are on, and `x` or `angles` requires one.
-    """
-    if torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad):
-        raise ConfigError(
-            f"`{what}` must be used without gradients, because noise is for evaluation, but gradients are on "
-            "and an input requires one. Put the call into `with torch.no_grad():`."
-        )
 
 
 def estimate(
@@ -97,7 +78,7 @@ def estimate(
     if noise is None:
         z: Tensor = _Estimate.apply(rows, angles, circuit, shots, generator)
     else:
-        check_no_gradient(x, angles, "noise")
+        check_no_gradient(x, angles)
         with torch.no_grad():
             z = _values(rows, angles, circuit, shots, generator, noise, trajectories)
     return z.reshape(*x.shape[:-1], angles.shape[0] * circuit.n_observables)

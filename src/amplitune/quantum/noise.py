@@ -122,6 +122,23 @@ def check_noise(noise: NoiseModel | None) -> None:
         )
 
 
+def check_no_gradient(x: Tensor, angles: Tensor) -> None:
+    """Refuse noise where gradients are expected.
+
+    Args:
+        x: the input.
+        angles: the angles.
+
+    Raises:
+        ConfigError: gradients are on, and `x` or `angles` requires one.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or angles.requires_grad):
+        raise ConfigError(
+            "`noise` must be used without gradients, because noise is for evaluation, but gradients are on "
+            "and an input requires one. Put the call into `with torch.no_grad():`."
+        )
+
+
 def misread(distribution: Tensor, probability: float) -> Tensor:
     """Flip each measured bit with a probability of its own.
 

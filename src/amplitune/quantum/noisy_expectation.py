@@ -7,8 +7,7 @@ from torch import Tensor
 
 from amplitune.quantum.bases import readout_values
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.estimation import check_no_gradient
-from amplitune.quantum.noise import NoiseModel
+from amplitune.quantum.noise import NoiseModel, check_no_gradient
 from amplitune.quantum.operators import norms
 from amplitune.quantum.outcomes import check_generator, distributions, passes, runs_of
 from amplitune.quantum.precision import compute_dtype, without_autocast
@@ -72,7 +71,7 @@ def noisy_expectation(
     """
     check_arguments(x, angles, circuit)
     check_generator(generator, x.device)
-    check_no_gradient(x, angles, "noise")
+    check_no_gradient(x, angles)
     runs = runs_of(circuit, noise, trajectories)
     rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
     dtype = compute_dtype(x, angles)
