@@ -88,7 +88,7 @@ def test_the_normal_rows_have_the_shape_of_the_given_ones() -> None:
     assert first == again
     assert first.gaussian.fidelity.samples == 40
     assert first.rows.fidelity.value > 5 * first.gaussian.fidelity.value
-    assert json.loads(json.dumps(first.to_dict()))["rows"]["fidelity"]["samples"] == 40
+    assert first.rows.fidelity.samples == 40
 
 
 @pytest.mark.parametrize(

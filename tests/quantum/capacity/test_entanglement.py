@@ -100,7 +100,7 @@ def test_one_wire_has_nothing_to_be_entangled_with() -> None:
     result = entangling_capability(Circuit(1, Ansatz("RY", "none")), draws=5)
     assert abs(result.output.value) < 1e-15
     assert result.haar == 0
-    assert result.to_dict()["reference"] == "real"
+    assert result.reference == "real"
 
 
 def test_too_few_draws_are_refused() -> None:

@@ -43,4 +43,3 @@ def test_draws_on_one_row_are_one_sample_of_the_inputs() -> None:
 )
 def test_an_estimate_is_written_to_its_errors_second_digit(estimate: Estimate, text: str) -> None:
     assert str(estimate) == text
-    assert estimate.to_dict().keys() == {"value", "standard_error", "samples"}

@@ -124,7 +124,7 @@ def test_several_inputs_are_the_samples_of_the_error() -> None:
 def test_a_seed_repeats_the_result_and_another_does_not() -> None:
     first, again, other = (expressibility(ONE_RY, pairs=200, seed=seed) for seed in (4, 4, 5))
     assert first == again != other
-    assert first.to_dict()["divergence"]["samples"] == 200
+    assert first.divergence.samples == 200
 
 
 def test_stated_fidelities_of_a_sampled_beta_law_match_scipy() -> None:

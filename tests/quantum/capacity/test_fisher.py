@@ -99,7 +99,7 @@ def test_several_rows_widen_the_error() -> None:
     grouped, whole = spectrum_of(matrices), spectrum_of(matrices.mean(dim=1, keepdim=True))
     assert grouped.trace.value == pytest.approx(whole.trace.value)
     assert grouped.trace.standard_error > whole.trace.standard_error
-    assert grouped.to_dict()["rank"]["samples"] == 10
+    assert grouped.rank.samples == 10
 
 
 def test_too_many_qubits_are_refused() -> None:

@@ -23,7 +23,7 @@ def test_a_global_word_halves_its_gradient_with_each_qubit() -> None:
     for n, variance in zip(plateau.n_qubits, plateau.variances, strict=True):
         assert abs(variance.value - 2.0**-n) < 4 * variance.standard_error
     assert plateau.slope.samples == 7000
-    assert plateau.to_dict()["n_qubits"] == tuple(range(1, 8))
+    assert plateau.n_qubits == tuple(range(1, 8))
 
 
 def test_a_wire_by_itself_has_no_plateau() -> None:

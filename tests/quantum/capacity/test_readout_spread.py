@@ -38,7 +38,7 @@ def test_the_spread_is_the_variance_over_rows(monkeypatch: pytest.MonkeyPatch) -
     z = expectation(x, angles, circuit).reshape(6, 3, 6)
     found = readout_spread(x, circuit, draws=3, seed=9)
     assert found.rows.value == pytest.approx(z.var(dim=0).mean().item())
-    assert found.to_dict()["rows"]["samples"] == 6
+    assert found.rows.samples == 6
 
 
 def test_the_stated_error_holds_over_new_rows_and_angles() -> None:

@@ -1,14 +1,15 @@
 """Concentration: how close together rows are as amplitude-encoded states."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError
-from amplitune.quantum.capacity.draws import Seed, check_count, seeded
+from amplitune.quantum.capacity.draws import Seed, check_count, check_states, seeded
 from amplitune.quantum.capacity.estimate import Estimate, jackknife
+from amplitune.quantum.encoding import encode
+from amplitune.quantum.preparation import normalized
 
 #: Groups of rows that the jackknife leaves out in turn.
 GROUPS = 20
@@ -50,14 +51,6 @@ class Concentration:
 
     rows: Closeness
     gaussian: Closeness
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def concentration(x: Tensor, *, seed: Seed = 0) -> Concentration:
@@ -107,8 +100,7 @@ def closeness(x: Tensor) -> Closeness:
     """
     rows = checked_rows(x)
     count = len(rows)
-    encoded = rows / rows.abs().amax(dim=1, keepdim=True)
-    encoded = encoded / torch.linalg.vector_norm(encoded, dim=1, keepdim=True)
+    encoded = normalized(encode(rows, rows.dtype))
     fidelities = (encoded @ encoded.T).square()
     first, second = torch.triu_indices(count, count, offset=1)
     pairs = fidelities[first, second].sort().values
@@ -148,12 +140,7 @@ def checked_rows(x: Tensor) -> Tensor:
             f"`x` must have at most {MAX_ROWS} rows, because all pairs are compared, but has {len(rows)}. "
             "Take a random sample of the rows."
         )
-    bad = ~rows.isfinite().all(dim=1) | (rows == 0).all(dim=1)
-    if bad.any():
-        raise ConfigError(
-            f"`x` must hold finite rows that are not all zero, but row {int(bad.nonzero()[0])} is not. "
-            "Leave such rows out; they have no state."
-        )
+    check_states("x", rows)
     return rows
 
 

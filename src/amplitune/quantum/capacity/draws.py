@@ -106,13 +106,26 @@ def checked_inputs(inputs: Tensor | None, circuit: Circuit) -> Tensor:
             f"the shape {tuple(inputs.shape)}. Flatten it, for example with inputs.flatten(0, -2)."
         )
     rows = inputs.detach().to("cpu", torch.float64).reshape(-1, inputs.shape[-1])
+    check_states("inputs", rows)
+    return rows
+
+
+def check_states(argument: str, rows: Tensor) -> None:
+    """Refuse rows that no state encodes.
+
+    Args:
+        argument: its name.
+        rows: real, shape (rows, features).
+
+    Raises:
+        ConfigError: a row is all zeros, or not finite.
+    """
     bad = ~rows.isfinite().all(dim=1) | (rows == 0).all(dim=1)
     if bad.any():
         raise ConfigError(
-            f"`inputs` must hold finite rows that are not all zero, but row {int(bad.nonzero()[0])} is not. "
-            "Leave such rows out; they have no state."
+            f"`{argument}` must hold finite rows that are not all zero, but row {int(bad.nonzero()[0])} is "
+            "not. Leave such rows out; they have no state."
         )
-    return rows
 
 
 def random_angles(circuit: Circuit, draws: int, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,6 @@
 """Entangling capability: Meyer and Wallach's measure of a circuit's states at random angles."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,6 +18,9 @@ from amplitune.quantum.capacity.draws import (
 from amplitune.quantum.capacity.estimate import Estimate, jackknife, mean, mean_by_row
 from amplitune.quantum.capacity.haar import meyer_wallach_mean
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.encoding import encode
+from amplitune.quantum.measurement import squared_magnitude
+from amplitune.quantum.preparation import normalized
 from amplitune.quantum.statevector import statevector
 
 
@@ -42,14 +44,6 @@ class EntanglingCapability:
     haar: float
     reference: str
 
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
-
 
 def meyer_wallach(states: Tensor) -> Tensor:
     """Measure how entangled each wire is with the others, averaged over wires.
@@ -72,12 +66,12 @@ def meyer_wallach(states: Tensor) -> Tensor:
         tensor(0.9216)
     """
     n_qubits = states.shape[-1].bit_length() - 1
-    total = torch.zeros(states.shape[:-1], dtype=states.abs().dtype)
+    total = torch.zeros(states.shape[:-1], dtype=states.real.dtype)
     for wire in range(n_qubits):
         zero, one = states.reshape(*states.shape[:-1], 2**wire, 2, -1).unbind(dim=-2)
         zero, one = zero.flatten(-2), one.flatten(-2)
-        weights = [half.abs().square().sum(dim=-1) for half in (zero, one)]
-        total = total + weights[0] * weights[1] - torch.linalg.vecdot(zero, one).abs().square()
+        weights = [squared_magnitude(half).sum(dim=-1) for half in (zero, one)]
+        total = total + weights[0] * weights[1] - squared_magnitude(torch.linalg.vecdot(zero, one))
     return 4 * total / n_qubits
 
 
@@ -125,9 +119,7 @@ def entangling_capability(
     after = torch.empty(draws, dtype=torch.float64)
     for row, numbers in batches(draws, len(rows), 2**circuit.n_qubits):
         after[numbers] = meyer_wallach(statevector(rows[row], angles[numbers], circuit))
-    encoded = torch.nn.functional.pad(rows, (0, 2**circuit.n_qubits - rows.shape[1]))
-    encoded = encoded / encoded.abs().amax(dim=1, keepdim=True)
-    before = meyer_wallach(encoded / torch.linalg.vector_norm(encoded, dim=1, keepdim=True))
+    before = meyer_wallach(normalized(encode(rows, rows.dtype, multiple=2**circuit.n_qubits)))
     return EntanglingCapability(
         output=mean_by_row(after, len(rows)),
         # One row is the whole population of inputs: its Q is exact.

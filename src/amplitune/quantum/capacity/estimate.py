@@ -1,8 +1,7 @@
 """An estimate: a value with the standard error that its samples leave it."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -33,14 +32,6 @@ class Estimate:
         if digits > 6:
             return f"{self.value:.3g} +- {self.standard_error:.2g}"
         return f"{round(self.value, digits):.10g} +- {self.standard_error:.2g}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the estimate in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def mean(samples: Tensor) -> Estimate:

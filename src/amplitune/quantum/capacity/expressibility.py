@@ -1,8 +1,7 @@
 """Expressibility: how far the states that a circuit reaches are from states spread evenly."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -21,6 +20,7 @@ from amplitune.quantum.capacity.draws import (
 from amplitune.quantum.capacity.estimate import Estimate
 from amplitune.quantum.capacity.haar import fidelity_cdf, log_bin_masses
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.measurement import squared_magnitude
 from amplitune.quantum.statevector import statevector
 
 #: How many samples of as many Haar fidelities tell what the plug-in value of a perfect circuit would be.
@@ -50,14 +50,6 @@ class Expressibility:
     reference: str
     bins: int
     binning: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def expressibility(
@@ -115,8 +107,7 @@ def expressibility(
     fidelities = torch.empty(pairs, dtype=torch.float64)
     for row, numbers in batches(pairs, len(rows), 2**circuit.n_qubits):
         first, second = (statevector(rows[row], half[numbers], circuit) for half in angles)
-        overlap = torch.linalg.vecdot(first, second)
-        fidelities[numbers] = overlap.abs().square()
+        fidelities[numbers] = squared_magnitude(torch.linalg.vecdot(first, second))
     by_row = fidelities.reshape(-1, len(rows))
     return divergence_of(by_row, circuit.n_qubits, reference, bins=bins, binning=binning, seed=generator)
 

@@ -1,8 +1,7 @@
 """The Fisher information of a circuit's measured bit strings, and its spectrum."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -38,14 +37,6 @@ class FisherSpectrum:
     trace: Estimate
     rank: Estimate
     first_share: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def fisher_matrices(circuit: Circuit, angles: Tensor, inputs: Tensor | None = None) -> Tensor:

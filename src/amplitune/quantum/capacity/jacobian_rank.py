@@ -1,8 +1,7 @@
 """The rank of a readout's quadratic forms by the angles: how many angles a circuit really has."""
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -12,7 +11,7 @@ from amplitune.quantum.capacity.derivatives import shifted
 from amplitune.quantum.capacity.draws import Seed, check_count, random_angles, seeded
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.interferometric import functionals
-from amplitune.quantum.measurement import flip
+from amplitune.quantum.measurement import coefficients, flip
 from amplitune.quantum.pauli import PauliWord
 from amplitune.quantum.readout import INTERFEROMETRIC, PROBABILITIES
 from amplitune.quantum.statevector import statevector
@@ -61,14 +60,6 @@ class JacobianRank:
     def gap(self) -> float:
         """The smallest kept over the largest dropped singular value; infinite if none is dropped."""
         return math.inf if not self.largest_dropped else self.smallest_kept / self.largest_dropped
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def jacobian_rank(circuit: Circuit, *, part: str = "real", draws: int = 3, seed: Seed = 0) -> JacobianRank:
@@ -209,13 +200,10 @@ def word_times(states: Tensor, word: PauliWord) -> Tensor:
     Returns:
         Same shape; complex if the word has an odd number of Y.
     """
-    source = torch.arange(states.shape[1]) ^ word.x
-    parity = torch.zeros_like(source)
-    for bit in range(states.shape[1].bit_length()):
-        parity = parity ^ ((source & word.z) >> bit & 1)
-    phase = 1j ** ((word.x & word.z).bit_count() % 4)
-    factor: complex = phase if phase.imag else phase.real
-    return flip(states, word.x) * (word.sign * (1 - 2 * parity))[:, None] * factor
+    n_qubits = states.shape[1].bit_length() - 1
+    signed = flip(states, word.x) * coefficients((word,), n_qubits, with_identity=False).T
+    # The coefficients of an odd number of Y are those of the imaginary part.
+    return signed * -1j if (word.x & word.z).bit_count() % 2 else signed
 
 
 def _append(factor: Tensor, rows: Tensor) -> Tensor:

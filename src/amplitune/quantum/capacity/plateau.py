@@ -2,8 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 
@@ -30,14 +29,6 @@ class Plateau:
     n_qubits: tuple[int, ...]
     variances: tuple[Estimate, ...]
     slope: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def plateau_slope(

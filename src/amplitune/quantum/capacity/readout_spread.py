@@ -1,7 +1,6 @@
 """Readout spread: how much a circuit's readouts differ from row to row."""
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,14 +26,6 @@ class ReadoutSpread:
     rows: Estimate
     gaussian: Estimate
     ratio: Estimate
-
-    def to_dict(self) -> dict[str, Any]:
-        """Describe the result in plain values.
-
-        Returns:
-            Its fields.
-        """
-        return asdict(self)
 
 
 def readout_spread(x: Tensor, circuit: Circuit, *, draws: int = 50, seed: Seed = 0) -> ReadoutSpread:

@@ -68,7 +68,7 @@ class CapacityReport:
         """Describe the report in plain values, for JSON.
 
         Returns:
-            Its fields.
+            Its fields, each measure a mapping of its own.
         """
         return asdict(self)
 
