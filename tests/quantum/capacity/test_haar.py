@@ -10,7 +10,7 @@ from torch import Tensor
 
 from amplitune.quantum.capacity.entanglement import meyer_wallach
 from amplitune.quantum.capacity.estimate import mean
-from amplitune.quantum.capacity.haar import fidelity_cdf, log_bin_masses, meyer_wallach_mean, purity
+from amplitune.quantum.capacity.haar import fidelity_cdf, log_bin_masses, meyer_wallach_mean
 
 # scipy has no type stubs.
 stats = importlib.import_module("scipy.stats")
@@ -68,16 +68,6 @@ def test_sampled_states_have_the_mean_entanglement(n: int, reference: str) -> No
     sampled = mean(meyer_wallach(random_states(4000, 2**n, reference, seed=n)))
     exact = meyer_wallach_mean(n, reference)
     assert abs(sampled.value - exact) <= 4 * sampled.standard_error + 1e-15
-    assert exact == pytest.approx(2 * (1 - purity(2, 2 ** (n - 1), reference)), abs=1e-14)
-
-
-@pytest.mark.parametrize("reference", REFERENCES)
-@pytest.mark.parametrize("shape", [(2, 3), (4, 2), (1, 7), (3, 3)])
-def test_sampled_states_have_the_mean_purity(shape: tuple[int, int], reference: str) -> None:
-    states = random_states(4000, shape[0] * shape[1], reference, seed=7).reshape(-1, *shape)
-    reduced = states @ states.mH
-    sampled = mean(reduced.abs().square().sum(dim=(1, 2)))
-    assert abs(sampled.value - purity(*shape, reference)) <= 4 * sampled.standard_error + 1e-14
 
 
 def test_published_values() -> None:

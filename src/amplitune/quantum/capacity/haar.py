@@ -7,55 +7,29 @@ import torch
 from torch import Tensor
 
 
-def purity(kept: int, traced_out: int, reference: str) -> float:
-    """Give the mean purity of a subsystem of a random state, N = kept * traced_out.
-
-        complex:  E tr rho^2 = (a + b) / (N + 1)
-        real:     E tr rho^2 = (a + b + 1) / (N + 2)
-
-    tr rho^2 = sum psi_ij psi*_kj psi_kl psi*_il. A real random unit vector has
-    E[psi_p psi_q psi_r psi_s] = (d_pq d_rs + d_pr d_qs + d_ps d_qr) / (N (N + 2)); the three pairings leave
-    a b^2, a b and a^2 b terms. A complex one has the two pairings of psi with psi*, over N (N + 1).
-
-    Args:
-        kept: dimension a of the subsystem.
-        traced_out: dimension b of the rest.
-        reference: "complex" (unitary group) or "real" (orthogonal group).
-
-    Returns:
-        The mean.
-
-    Source:
-        Complex: Lubkin (1978), J. Math. Phys. 19, 1028. Real: by the pairings above.
-
-    Example:
-        >>> purity(2, 2, "complex"), round(purity(2, 2, "real"), 4)
-        (0.8, 0.8333)
-    """
-    size, extra = kept * traced_out, int(reference == "real")
-    return (kept + traced_out + extra) / (size + 1 + extra)
-
-
 def meyer_wallach_mean(n_qubits: int, reference: str) -> float:
     """Give the mean of Meyer and Wallach's Q over random states, N = 2**n.
 
         complex:  (N - 2) / (N + 1),     real:  (N - 2) / (N + 2)
 
+    A real random unit vector has E[psi_p psi_q psi_r psi_s] = (d_pq d_rs + d_pr d_qs + d_ps d_qr) /
+    (N (N + 2)), so a wire's purity tr rho_w^2 = sum psi_ij psi_kj psi_kl psi_il, i and k the wire's bits, has
+    the mean (N/2 + 3) / (N + 2).
+
     Args:
         n_qubits: number of qubits n.
-        reference: "complex" or "real".
+        reference: "complex" (unitary group) or "real" (orthogonal group).
 
     Returns:
         2 (1 - E tr rho_w^2), which is the same for each wire w.
 
     Source:
-        Complex: Meyer and Wallach, quant-ph/0108104, section 4. Real: from `purity`.
+        Complex: Meyer and Wallach, quant-ph/0108104, section 4. Real: by the three pairings above.
 
     Example:
         >>> meyer_wallach_mean(2, "complex"), round(meyer_wallach_mean(2, "real"), 4)
         (0.4, 0.3333)
     """
-    # 2 (1 - purity(2, N/2)), written out because the difference would lose digits.
     size = 2**n_qubits
     return (size - 2) / (size + (2 if reference == "real" else 1))
 
