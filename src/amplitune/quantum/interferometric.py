@@ -7,6 +7,7 @@ from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.gates import dagger
 from amplitune.quantum.layers import entangle, rotate, rotation_factors
 from amplitune.quantum.measurement import apply_weighted
+from amplitune.quantum.preparation import normalized
 from amplitune.quantum.program import block_parameters, program_of
 from amplitune.quantum.statevector import evolve
 
@@ -32,7 +33,7 @@ def functionals(angles: Tensor, circuit: Circuit) -> Tensor:
     reference = torch.full((1, size), size**-0.5, dtype=angles.dtype, device=angles.device)
     state = evolve(reference, parameters, program)
     # evolve leaves each row with a power of two of its own.
-    state = state * torch.linalg.vector_norm(state, dim=1, keepdim=True).reciprocal()
+    state = normalized(state, dim=1)
     one_each = torch.eye(m, dtype=angles.dtype, device=angles.device).expand(angles.shape[0], -1, -1)
     state = apply_weighted(state.expand(-1, -1, m), program, one_each)
     major, minor = rotation_factors(parameters, program)

@@ -22,16 +22,17 @@ def ancillas(circuit: Circuit) -> int:
     return int(circuit.readout == INTERFEROMETRIC)
 
 
-def normalized(states: Tensor) -> Tensor:
+def normalized(states: Tensor, dim: int = -1) -> Tensor:
     """Give each state norm 1; zeros stay zeros.
 
     Args:
-        states: shape (..., amplitudes).
+        states: real or complex, any shape; squares must neither overflow nor vanish.
+        dim: the dimension of the amplitudes.
 
     Returns:
         Same shape.
     """
-    squared = squared_magnitude(states).sum(dim=-1, keepdim=True)
+    squared = squared_magnitude(states).sum(dim=dim, keepdim=True)
     return states * torch.where(squared == 0, 1, squared).rsqrt()
 
 

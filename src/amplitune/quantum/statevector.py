@@ -7,8 +7,8 @@ from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import check_features, encode
 from amplitune.quantum.layers import entangle, first_rotation, reflect, rotate, rotation_factors
-from amplitune.quantum.measurement import squared_magnitude
 from amplitune.quantum.precision import compute_dtype, full_precision
+from amplitune.quantum.preparation import normalized
 from amplitune.quantum.program import Program, block_parameters, program_of
 
 
@@ -112,6 +112,5 @@ def statevector(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
         state = evolve(rows, block_parameters(angles.to(compute_dtype(x, angles)), circuit), program)
         if program.folded:
             state = entangle(state, program)
-        squared = squared_magnitude(state).sum(dim=1, keepdim=True)
-        state = state * torch.where(squared == 0, 1, squared).rsqrt()
+        state = normalized(state, dim=1)
     return state.permute(2, 0, 1).reshape(*x.shape[:-1], angles.shape[0], 2**circuit.n_qubits)
