@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amplitune.errors import ConfigError, MissingExtraError, near_matches
+from amplitune.quantum.export.qiskit_circuit import place
 from amplitune.quantum.gate_list import PlacedGate
 
 #: Native gates, as Qiskit calls them. IBM's: https://quantum.cloud.ibm.com/docs/guides/native-gates. Trapped
@@ -78,8 +79,6 @@ def transpiled(gates: Iterable[PlacedGate], wires: int, basis: str) -> Transpile
         1
     """
     check_basis(basis)
-    from amplitune.quantum.export.qiskit_circuit import place
-
     try:
         import qiskit
     except ImportError as error:

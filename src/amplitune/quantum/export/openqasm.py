@@ -5,10 +5,8 @@ from torch import Tensor
 from amplitune.quantum.bases import Basis
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import basis_change, labels
-from amplitune.quantum.export.plan import chosen_basis, plan_of
+from amplitune.quantum.export.plan import STANDARD_NAMES, chosen_basis, plan_of
 from amplitune.quantum.gate_list import PlacedGate
-
-_NAMES = {"RY": "ry", "RZ": "rz", "CNOT": "cx", "CZ": "cz", "H": "h", "X": "x", "SDG": "sdg"}
 
 
 def to_openqasm3(
@@ -94,7 +92,7 @@ def _statement(gate: PlacedGate) -> str:
         controls = len(gate.wires) - 1
         return f"ctrl({controls}) @ z {qubits};" if controls else f"z {qubits};"
     angle = "" if gate.angle is None else f"({gate.angle!r})"
-    return f"{_NAMES[gate.name]}{angle} {qubits};"
+    return f"{STANDARD_NAMES[gate.name]}{angle} {qubits};"
 
 
 def _values(circuit: Circuit, basis: Basis) -> str:

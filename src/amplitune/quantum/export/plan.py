@@ -12,6 +12,9 @@ from amplitune.quantum.device_wires import device_wires
 from amplitune.quantum.gate_list import PlacedGate, flip_zero, inverted, layer_gates
 from amplitune.quantum.preparation_gates import device_amplitudes, preparation_gates
 
+#: The gates' names in OpenQASM's stdgates.inc, which are also those of the methods of Qiskit's circuits.
+STANDARD_NAMES = {"RY": "ry", "RZ": "rz", "CNOT": "cx", "CZ": "cz", "H": "h", "X": "x", "SDG": "sdg"}
+
 NEEDS_X = (
     "`x` must be given with reuploading, because the reflections between layers are made from it, but is "
     "not. Give one row of the layer's input."
@@ -47,19 +50,6 @@ class Plan:
     def reflection(self) -> list[PlacedGate]:
         """The gates of V = A (I - 2 |0><0|) A^+, the reflection about the input."""
         return [*inverted(self.preparation), *flip_zero(len(self.wires)), *self.preparation]
-
-    def gates(self) -> list[PlacedGate]:
-        """List all gates before the measurement's change of basis.
-
-        Returns:
-            The gates in the order in which they act.
-        """
-        gates = list(self.preparation)
-        for layer, own in enumerate(self.layers):
-            if layer and self.circuit.ansatz.reuploading:
-                gates += self.reflection
-            gates += own
-        return gates
 
 
 def plan_of(circuit: Circuit, angles: Tensor, x: Tensor | None) -> Plan:

@@ -8,15 +8,12 @@ from torch import Tensor
 from amplitune.errors import MissingExtraError
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import basis_change, labels
-from amplitune.quantum.export.plan import Plan, chosen_basis, plan_of
+from amplitune.quantum.export.plan import STANDARD_NAMES, Plan, chosen_basis, plan_of
 from amplitune.quantum.gate_list import PlacedGate, flip_zero
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Instruction
-
-#: Qiskit's methods of gates; an angle, if there is one, comes before the qubits.
-_METHODS = {"RY": "ry", "RZ": "rz", "CNOT": "cx", "CZ": "cz", "H": "h", "X": "x", "SDG": "sdg"}
 
 
 def to_qiskit(
@@ -119,7 +116,7 @@ def place(built: "QuantumCircuit", gates: Iterable[PlacedGate]) -> None:
             built.h(last)
         else:
             angle = () if gate.angle is None else (gate.angle,)
-            getattr(built, _METHODS[gate.name])(*angle, *gate.wires)
+            getattr(built, STANDARD_NAMES[gate.name])(*angle, *gate.wires)
 
 
 def _preparation(plan: Plan) -> "Instruction | None":

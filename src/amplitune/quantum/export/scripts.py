@@ -8,7 +8,7 @@ from amplitune.errors import ConfigError, near_matches
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import device_wires, labels
-from amplitune.quantum.export.plan import plan_of
+from amplitune.quantum.export.plan import STANDARD_NAMES, plan_of
 from amplitune.quantum.gate_list import PlacedGate, layer_gates
 from amplitune.quantum.preparation import ancillas
 from amplitune.quantum.readout import PROBABILITIES
@@ -192,9 +192,8 @@ def _statement(gate: PlacedGate, layer: int, to: str) -> str:
         if gate.row is None:
             return f"qml.{gate.name}(wires=[{wires}])"
         return f"qml.{gate.name}(angles[{layer}, {gate.row}, {wires}], wires={wires})"
-    if gate.row is None:
-        return f"built.{'cx' if gate.name == 'CNOT' else 'cz'}({wires})"
-    return f"built.{gate.name.lower()}(angles[{layer}, {gate.row}, {wires}], {wires})"
+    angle = "" if gate.row is None else f"angles[{layer}, {gate.row}, {wires}], "
+    return f"built.{STANDARD_NAMES[gate.name]}({angle}{wires})"
 
 
 def _pennylane(circuit: Circuit) -> str:
