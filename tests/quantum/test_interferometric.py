@@ -29,3 +29,15 @@ def test_values_are_linear_in_the_input_once_the_norm_is_restored() -> None:
     apart = 2 * expectation(x, angles, circuit) - 3 * expectation(y, angles, circuit)
     torch.testing.assert_close(together, apart, rtol=0, atol=1e-13)
     assert torch.equal(expectation(torch.zeros(6), angles.float(), circuit), torch.zeros(3))
+
+
+def test_a_row_of_zeros_has_zero_gradients_of_first_and_second_order_without_its_norm() -> None:
+    circuit = Circuit(3, Ansatz("RY", "ring"), "interferometric")
+    angles = torch.full(circuit.angle_shape(), 0.3)
+    x = torch.tensor([[0.0] * 6, [1.0, -2.0, 3.0, 0.5, 0.0, 4.0]], requires_grad=True)
+    (first,) = torch.autograd.grad(expectation(x, angles, circuit).sum(), x, create_graph=True)
+    (second,) = torch.autograd.grad(first.square().sum(), x)
+    for gradient in (first, second):
+        assert torch.equal(gradient[0], torch.zeros(6))
+        assert gradient[1].isfinite().all()
+        assert gradient[1].any()

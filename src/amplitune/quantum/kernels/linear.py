@@ -7,10 +7,13 @@ from amplitune.quantum.encoding import power_of_two_scale
 
 
 def _scaled(x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Rows within the range of their squares, and their norms (1 for a row of zeros)."""
+    """Rows within the range of their squares, and their norms."""
     rows = x * power_of_two_scale(x, dtype)
-    norm = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return rows, torch.where(norm == 0, 1, norm)
+    # Not vector_norm: its second derivative is not a number for a row of zeros.
+    squared = rows.square().sum(dim=-1, keepdim=True)
+    # Divided by infinity, the values of a row of zeros and their gradients are zero; divided by 1, the
+    # gradients would be multiplied by the row's scale, 2**127.
+    return rows, torch.where(squared == 0, torch.inf, torch.where(squared == 0, 1, squared).sqrt())
 
 
 def forward(x: Tensor, functionals: Tensor, keeps_norm: bool) -> Tensor:
