@@ -17,7 +17,7 @@ from amplitune.adapters.qaa.stored_circuit import (
     is_adapter_folder,
     stored_circuits,
 )
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum import Circuit, qubits_for
 
 
@@ -176,10 +176,8 @@ def _described(values: dict[str, Any], features: int | None, title: str) -> Circ
     values = dict(values)
     angles = values.pop("angles", None)
     circuits = values.pop("circuits", None)
-    if circuits is not None and (isinstance(circuits, bool) or not isinstance(circuits, int) or circuits < 1):
-        raise ConfigError(
-            f"`circuits` must be an integer of at least 1, but is {circuits!r}. Give the number in parallel."
-        )
+    if circuits is not None:
+        check_integer("circuits", circuits, 1, "Give the number in parallel.")
     if features is not None and "n_qubits" not in values:
         values["n_qubits"] = qubits_for(features)
     circuit = Circuit.from_dict(values)

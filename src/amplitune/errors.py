@@ -49,3 +49,51 @@ def near_matches(name: str, valid: Iterable[str]) -> str:
     if near:
         return f"Did you mean {' or '.join(repr(match) for match in near)}?"
     return f"Valid names: {', '.join(repr(match) for match in names)}."
+
+
+def check_choice(argument: str, value: object, valid: Iterable[str]) -> None:
+    """Refuse a name that is not one of those known.
+
+    Args:
+        argument: what the name is given as.
+        value: what was given.
+        valid: every name that is accepted.
+
+    Raises:
+        ConfigError: `value` is none of them.
+
+    Example:
+        >>> check_choice("gate", "CX", ("CNOT", "CZ"))
+        Traceback (most recent call last):
+        amplitune.errors.ConfigError: `gate` must be one of 'CNOT', 'CZ', but is 'CX'. Valid names: 'CNOT', 'CZ'.
+    """
+    names = tuple(valid)
+    if not isinstance(value, str) or value not in names:
+        raise ConfigError(
+            f"`{argument}` must be one of {', '.join(map(repr, names))}, but is {value!r}. "
+            f"{near_matches(str(value), names)}"
+        )
+
+
+def check_integer(argument: str, value: object, least: int, advice: str = "") -> None:
+    """Refuse what is no integer, a truth value among them, or too small.
+
+    Args:
+        argument: its name.
+        value: what was given.
+        least: the smallest that is good.
+        advice: what to do instead; left out, the smallest is named again.
+
+    Raises:
+        ConfigError: `value` is no integer of at least `least`.
+
+    Example:
+        >>> check_integer("depth", 0, 1)
+        Traceback (most recent call last):
+        amplitune.errors.ConfigError: `depth` must be an integer of at least 1, but is 0. Give 1 or more.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(
+            f"`{argument}` must be an integer of at least {least}, but is {value!r}. "
+            f"{advice or f'Give {least} or more.'}"
+        )

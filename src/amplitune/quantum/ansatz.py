@@ -1,10 +1,10 @@
 """The ansatz: layers of single-qubit rotations around an entangler of CNOT or CZ gates."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice, check_integer, near_matches
 from amplitune.quantum.gates import RY, RZ, Gate
 
 #: The gates on each wire, in the order in which they act; this is also the order of the rows of angles.
@@ -123,28 +123,17 @@ class Ansatz:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        tables: dict[str, Iterable[str]] = {
-            "rotation": ROTATIONS,
-            "entangling_gate": ENTANGLING_GATES,
-            "rotation_after": ("none", *ROTATIONS),
-        }
+        check_choice("rotation", self.rotation, ROTATIONS)
+        check_choice("entangling_gate", self.entangling_gate, ENTANGLING_GATES)
+        check_choice("rotation_after", self.rotation_after, ("none", *ROTATIONS))
         if isinstance(self.entangler, list | tuple):
             object.__setattr__(self, "entangler", _checked_pairs(self.entangler))
-        else:
-            tables["entangler"] = ENTANGLERS
-        for argument, table in tables.items():
-            name = getattr(self, argument)
-            if not isinstance(name, str) or name not in table:
-                pairs = " or a list of wire pairs," if argument == "entangler" else ""
-                raise ConfigError(
-                    f"`{argument}` must be one of {', '.join(map(repr, table))},{pairs} but is {name!r}. "
-                    f"{near_matches(str(name), table)}"
-                )
-        if isinstance(self.depth, bool) or not isinstance(self.depth, int) or self.depth < 1:
+        elif not isinstance(self.entangler, str) or self.entangler not in ENTANGLERS:
             raise ConfigError(
-                f"`depth` must be an integer of at least 1, but is {self.depth!r}. "
-                "Give the number of layers; 1 is the paper's circuit."
+                f"`entangler` must be one of {', '.join(map(repr, ENTANGLERS))}, or a list of wire pairs, "
+                f"but is {self.entangler!r}. {near_matches(str(self.entangler), ENTANGLERS)}"
             )
+        check_integer("depth", self.depth, 1, "Give the number of layers; 1 is the paper's circuit.")
         if not isinstance(self.reuploading, bool):
             raise ConfigError(
                 f"`reuploading` must be true or false, but is {self.reuploading!r}. Leave it unset for false."

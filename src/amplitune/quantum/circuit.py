@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice, check_integer, near_matches
 from amplitune.quantum.ansatz import Ansatz
 from amplitune.quantum.pauli import PauliWord
 from amplitune.quantum.readout import INTERFEROMETRIC, PROBABILITIES, Readout, checked_readout, observables
@@ -52,11 +52,12 @@ class Circuit:
 
     def __post_init__(self) -> None:
         """Check the arguments."""
-        if isinstance(self.n_qubits, bool) or not isinstance(self.n_qubits, int) or self.n_qubits < 1:
-            raise ConfigError(
-                f"`n_qubits` must be an integer of at least 1, but is {self.n_qubits!r}. "
-                "Use qubits_for(features) for the smallest number that holds an input."
-            )
+        check_integer(
+            "n_qubits",
+            self.n_qubits,
+            1,
+            "Use qubits_for(features) for the smallest number that holds an input.",
+        )
         if not isinstance(self.ansatz, Ansatz):
             raise ConfigError(
                 f"`ansatz` must be an Ansatz, but is {self.ansatz!r}. Write, for example, "
@@ -74,11 +75,7 @@ class Circuit:
                 "`readout` must not be 'interferometric' with reuploading, because a unitary that depends on "
                 "the input leaves nothing linear in it, but is. Leave `reuploading` unset, or read out 'Z'."
             )
-        if self.norm not in NORMS:
-            raise ConfigError(
-                f"`norm` must be one of {', '.join(map(repr, NORMS))}, but is {self.norm!r}. "
-                f"{near_matches(str(self.norm), NORMS)}"
-            )
+        check_choice("norm", self.norm, NORMS)
 
     @property
     def n_observables(self) -> int:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import check_integer
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import device_wires, labels
@@ -51,10 +51,7 @@ def draw(circuit: Circuit, angles: Tensor | None = None, width: int = 100) -> st
         A: amplitudes x / ||x||, wire 0 the most significant bit
         reads 3 values: Z0, Z1, Z2
     """
-    if isinstance(width, bool) or not isinstance(width, int) or width < NARROWEST:
-        raise ConfigError(
-            f"`width` must be an integer of at least {NARROWEST}, but is {width!r}. 100 suits most terminals."
-        )
+    check_integer("width", width, NARROWEST, "100 suits most terminals.")
     if angles is None:
         lines = _segments(circuit, None, width)
     else:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum.bases import bases_of, outcome_probabilities
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.density import density_distribution
@@ -32,12 +32,13 @@ def check_trajectories(trajectories: int | None) -> None:
         ConfigError: `trajectories` is no integer of at least 2.
     """
     if trajectories is not None:
-        integer = isinstance(trajectories, int) and not isinstance(trajectories, bool)
-        if not integer or trajectories < 2:
-            raise ConfigError(
-                f"`trajectories` must be an integer of at least 2, but is {trajectories!r}. Leave it unset "
-                f"for density matrices up to {MAX_DENSITY_QUBITS} qubits, {DEFAULT_TRAJECTORIES} runs above."
-            )
+        check_integer(
+            "trajectories",
+            trajectories,
+            2,
+            f"Leave it unset for density matrices up to {MAX_DENSITY_QUBITS} qubits, {DEFAULT_TRAJECTORIES} "
+            "runs above.",
+        )
 
 
 def runs_of(circuit: Circuit, noise: NoiseModel | None, trajectories: int | None) -> int | None:

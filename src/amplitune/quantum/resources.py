@@ -8,14 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, MissingExtraError
+from amplitune.errors import ConfigError, MissingExtraError, check_choice, check_integer
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import device_wires
 from amplitune.quantum.gate_list import depth_of, layer_gates
 from amplitune.quantum.preparation_gates import PreparationCost, preparation_cost
 from amplitune.quantum.readout import PROBABILITIES
-from amplitune.quantum.transpiling import Transpiled, check_basis, transpiled
+from amplitune.quantum.transpiling import BASES, Transpiled, transpiled
 
 
 @dataclass(frozen=True)
@@ -176,12 +176,8 @@ def resources(
         >>> counts.angle_gradient_evaluations, counts.shots
         (45056, 153925)
     """
-    counted = {"circuits": circuits, "modules": modules, "tokens": tokens}
-    for name, value in counted.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ConfigError(
-                f"`{name}` must be an integer of at least 1, but is {value!r}. Give the number."
-            )
+    for name, value in {"circuits": circuits, "modules": modules, "tokens": tokens}.items():
+        check_integer(name, value, 1)
     for name, share in {"precision": precision, "confidence": confidence}.items():
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
             raise ConfigError(
@@ -191,7 +187,7 @@ def resources(
     features = 2**circuit.n_qubits if features is None else features
     preparation = preparation_cost(features, circuit)
     if basis is not None:
-        check_basis(basis)
+        check_choice("basis", basis, BASES)
     if angles is None:
         generator = torch.Generator().manual_seed(0)
         angles = torch.rand(circuit.angle_shape(), generator=generator, dtype=torch.float64) * 2 + 0.5

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import check_integer
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.noise import NoiseModel
@@ -23,11 +23,8 @@ def check_shots(shots: int) -> None:
     Raises:
         ConfigError: `shots` is no integer of at least 1.
     """
-    if isinstance(shots, bool) or not isinstance(shots, int) or shots < 1:
-        raise ConfigError(
-            f"`shots` must be an integer of at least 1, but is {shots!r}. "
-            "The error of an expectation value shrinks as 1 / sqrt(shots); 1000 gives about 0.03."
-        )
+    advice = "The error of an expectation value shrinks as 1 / sqrt(shots); 1000 gives about 0.03."
+    check_integer("shots", shots, 1, advice)
 
 
 def draw(distribution: Tensor, count: int, generator: torch.Generator | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from amplitune.errors import ConfigError, MissingExtraError, near_matches
+from amplitune.errors import MissingExtraError, check_choice
 from amplitune.quantum.export.qiskit_circuit import place
 from amplitune.quantum.gate_list import PlacedGate
 
@@ -40,22 +40,6 @@ class Transpiled:
     qiskit_version: str
 
 
-def check_basis(basis: str) -> None:
-    """Refuse an unknown basis.
-
-    Args:
-        basis: a name.
-
-    Raises:
-        ConfigError: it is no key of BASES.
-    """
-    if basis not in BASES:
-        raise ConfigError(
-            f"`basis` must be one of {', '.join(map(repr, BASES))}, but is {basis!r}. "
-            f"{near_matches(str(basis), BASES)}"
-        )
-
-
 def transpiled(gates: Iterable[PlacedGate], wires: int, basis: str) -> Transpiled:
     """Transpile gates to the native gates of a device.
 
@@ -78,7 +62,7 @@ def transpiled(gates: Iterable[PlacedGate], wires: int, basis: str) -> Transpile
         >>> transpiled([PlacedGate("CNOT", (0, 1))], wires=2, basis="ibm-heron").gates["cz"]
         1
     """
-    check_basis(basis)
+    check_choice("basis", basis, BASES)
     try:
         import qiskit
     except ImportError as error:

@@ -10,7 +10,6 @@ from amplitune.quantum import Ansatz, Circuit
 from amplitune.quantum.capacity import draws
 from amplitune.quantum.capacity.draws import (
     batches,
-    check_count,
     checked_inputs,
     checked_reference,
     random_angles,
@@ -64,11 +63,9 @@ def test_inputs_without_a_state_are_refused(inputs: torch.Tensor, message: str) 
         checked_inputs(inputs, Circuit(2))
 
 
-def test_seeds_counts_and_references_are_checked() -> None:
+def test_seeds_and_references_are_checked() -> None:
     with pytest.raises(ConfigError, match="`seed` must be an integer"):
         seeded("0")  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="`pairs` must be an integer of at least 2, but is 1"):
-        check_count("pairs", 1, 2)
     with pytest.raises(ConfigError, match="Did you mean 'complex'"):
         checked_reference("compex", Circuit(2))
     assert checked_reference(None, Circuit(2, Ansatz("RYRZ"))) == "complex"

@@ -7,7 +7,7 @@ from typing import Any, Literal
 from peft.utils import PeftType
 
 from amplitune.adapters.targeting import TargetingConfig
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum import Circuit, qubits_for
 
 #: The circuit of arXiv 2509.16244 as we read it, field by field; also the defaults of QAAConfig.
@@ -158,11 +158,8 @@ class QAAConfig(TargetingConfig):
 
     def _check_circuit(self) -> None:
         """Refuse what no module's circuit could be, before the modules and their widths are known."""
-        if isinstance(self.circuits, bool) or not isinstance(self.circuits, int) or self.circuits < 1:
-            raise ConfigError(
-                f"`circuits` must be an integer of at least 1, but is {self.circuits!r}. "
-                "Give the number of circuits in parallel; 1 is the paper's."
-            )
+        advice = "Give the number of circuits in parallel; 1 is the paper's."
+        check_integer("circuits", self.circuits, 1, advice)
         # The modules' widths are not known yet: enough qubits for the wires that are named, 64 at most.
         named = [
             int(wire)

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 from peft.utils import PeftType
 
 from amplitune.adapters.targeting import TargetingConfig
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice
 
 Threshold = Literal["lambda", "lr*lambda"]
 LambdaSchedule = Literal["constant", "linear", "log-linear"]
@@ -103,11 +103,7 @@ def check_lambda_schedule(
         ("threshold", threshold, get_args(Threshold)),
         ("lambda_schedule", lambda_schedule, get_args(LambdaSchedule)),
     ):
-        if value not in kinds:
-            raise ConfigError(
-                f"`{name}` must be one of {', '.join(map(repr, kinds))}, but is {value!r}. "
-                f"{near_matches(str(value), kinds)}"
-            )
+        check_choice(name, value, kinds)
     if not sparse_lambda >= 0:
         raise ConfigError(
             f"`sparse_lambda` must be at least 0, but is {sparse_lambda!r}. The reference code uses 3e-4; 0 "

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import check_features
 
@@ -40,23 +40,6 @@ def seeded(seed: Seed) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def check_count(argument: str, value: int, least: int) -> None:
-    """Refuse a count that is too small.
-
-    Args:
-        argument: its name.
-        value: the count.
-        least: the smallest that is good.
-
-    Raises:
-        ConfigError: it is no integer, or smaller.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ConfigError(
-            f"`{argument}` must be an integer of at least {least}, but is {value!r}. Give {least} or more."
-        )
-
-
 def checked_reference(reference: str | None, circuit: Circuit) -> str:
     """Choose the ensemble that a circuit is held against.
 
@@ -76,11 +59,7 @@ def checked_reference(reference: str | None, circuit: Circuit) -> str:
     """
     if reference is None:
         return "real" if circuit.is_real else "complex"
-    if reference not in REFERENCES:
-        raise ConfigError(
-            f"`reference` must be one of {', '.join(map(repr, REFERENCES))}, but is {reference!r}. "
-            f"{near_matches(str(reference), REFERENCES)}"
-        )
+    check_choice("reference", reference, REFERENCES)
     return reference
 
 

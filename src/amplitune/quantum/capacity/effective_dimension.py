@@ -5,8 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError
-from amplitune.quantum.capacity.draws import Seed, check_count, random_angles, seeded
+from amplitune.errors import ConfigError, check_integer
+from amplitune.quantum.capacity.draws import Seed, random_angles, seeded
 from amplitune.quantum.capacity.estimate import Estimate
 from amplitune.quantum.capacity.fisher import fisher_matrices
 from amplitune.quantum.circuit import Circuit
@@ -54,7 +54,7 @@ def effective_dimension(
         >>> math.isclose(one.value, math.log(1 + kappa) / math.log(kappa))
         True
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     _kappa(data, gamma)
     generator = seeded(seed)
     matrices = fisher_matrices(circuit, random_angles(circuit, draws, generator), inputs)
@@ -104,7 +104,7 @@ def _dimension(matrices: Tensor, kappa: float) -> Tensor:
 
 def _kappa(data: int, gamma: float) -> float:
     """The factor gamma n / (2 pi log n), or ConfigError."""
-    check_count("data", data, 2)
+    check_integer("data", data, 2)
     if isinstance(gamma, bool) or not isinstance(gamma, int | float) or not 0 < gamma <= 1:
         raise ConfigError(f"`gamma` must be in (0, 1], but is {gamma!r}. Leave it unset for 1.")
     kappa = gamma * data / (2 * math.pi * math.log(data))

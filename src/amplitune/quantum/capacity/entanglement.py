@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from amplitune.errors import check_integer
 from amplitune.quantum.capacity.draws import (
     Seed,
     batches,
-    check_count,
     checked_inputs,
     checked_reference,
     random_angles,
@@ -111,7 +111,7 @@ def entangling_capability(
         >>> apart.output.value < 1e-14, apart.haar
         (True, 0.6)
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     reference = checked_reference(reference, circuit)
     rows = checked_inputs(inputs, circuit)
     draws = whole_rounds(draws, len(rows))

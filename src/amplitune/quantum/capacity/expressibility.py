@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import check_choice, check_integer
 from amplitune.quantum.capacity.draws import (
     Seed,
     batches,
-    check_count,
     checked_inputs,
     checked_reference,
     random_angles,
@@ -96,9 +95,9 @@ def expressibility(
         >>> result.reference, result.plug_in > result.divergence.value
         ('real', True)
     """
-    check_count("pairs", pairs, 2)
-    check_count("bins", bins, 2)
-    check_binning(binning)
+    check_integer("pairs", pairs, 2)
+    check_integer("bins", bins, 2)
+    check_choice("binning", binning, BINNINGS)
     reference = checked_reference(reference, circuit)
     rows = checked_inputs(inputs, circuit)
     generator = seeded(seed)
@@ -145,7 +144,7 @@ def divergence_of(
         >>> round(idle.plug_in, 3), round(math.log(75), 3)
         (4.317, 4.317)
     """
-    check_binning(binning)
+    check_choice("binning", binning, BINNINGS)
     # Rounding can leave a fidelity just above 1.
     columns = fidelities.reshape(len(fidelities), -1).clamp(0, 1)
     if binning == "width":
@@ -180,22 +179,6 @@ def divergence_of(
         bins=bins,
         binning=binning,
     )
-
-
-def check_binning(binning: str) -> None:
-    """Refuse an unknown kind of bins.
-
-    Args:
-        binning: its name.
-
-    Raises:
-        ConfigError: it is not one of BINNINGS.
-    """
-    if binning not in BINNINGS:
-        raise ConfigError(
-            f"`binning` must be one of {', '.join(map(repr, BINNINGS))}, but is {binning!r}. "
-            f"{near_matches(str(binning), BINNINGS)}"
-        )
 
 
 def _divergence(counts: Tensor, log_q: Tensor) -> Tensor:

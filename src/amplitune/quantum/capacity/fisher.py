@@ -6,9 +6,9 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum.capacity.derivatives import state_derivatives
-from amplitune.quantum.capacity.draws import PASS, Seed, check_count, checked_inputs, random_angles, seeded
+from amplitune.quantum.capacity.draws import PASS, Seed, checked_inputs, random_angles, seeded
 from amplitune.quantum.capacity.estimate import Estimate, jackknife, mean
 from amplitune.quantum.circuit import Circuit
 
@@ -128,7 +128,7 @@ def fisher_spectrum(
         >>> [round(eigenvalue.value, 9) for eigenvalue in spectrum.eigenvalues]
         [1.0, 1.0]
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     return spectrum_of(fisher_matrices(circuit, random_angles(circuit, draws, seeded(seed)), inputs))
 
 

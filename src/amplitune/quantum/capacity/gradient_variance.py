@@ -3,12 +3,11 @@
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum.capacity.derivatives import readout_derivatives
 from amplitune.quantum.capacity.draws import (
     Seed,
     batches,
-    check_count,
     checked_inputs,
     random_angles,
     seeded,
@@ -57,7 +56,7 @@ def gradient_variance(
         >>> abs(one.value - 0.5) < 4 * one.standard_error
         True
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     count = circuit.ansatz.depth * circuit.ansatz.rotations * circuit.n_qubits
     for name, index, size in (("observable", observable, circuit.n_observables), ("angle", angle, count)):
         wrong = isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < size

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice, check_integer
 from amplitune.quantum.capacity.derivatives import shifted
-from amplitune.quantum.capacity.draws import Seed, check_count, random_angles, seeded
+from amplitune.quantum.capacity.draws import Seed, random_angles, seeded
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.interferometric import functionals
 from amplitune.quantum.measurement import coefficients, flip
@@ -92,12 +92,8 @@ def jacobian_rank(circuit: Circuit, *, part: str = "real", draws: int = 3, seed:
         >>> jacobian_rank(Circuit(4, Ansatz("RYRZ", "ring", depth=2, rotation_after="RY"))).rank
         20
     """
-    check_count("draws", draws, 1)
-    if part not in PARTS:
-        raise ConfigError(
-            f"`part` must be one of {', '.join(map(repr, PARTS))}, but is {part!r}. "
-            f"{near_matches(str(part), PARTS)}"
-        )
+    check_integer("draws", draws, 1)
+    check_choice("part", part, PARTS)
     if circuit.n_qubits > MAX_QUBITS:
         raise ConfigError(
             f"`n_qubits` must be at most {MAX_QUBITS} for the rank of the Jacobian, which needs whole "

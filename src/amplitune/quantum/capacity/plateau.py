@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from amplitune.errors import ConfigError, near_matches
-from amplitune.quantum.capacity.draws import Seed, check_count, seeded
+from amplitune.errors import ConfigError, check_choice, check_integer
+from amplitune.quantum.capacity.draws import Seed, seeded
 from amplitune.quantum.capacity.estimate import Estimate
 from amplitune.quantum.capacity.gradient_variance import gradient_variance
 from amplitune.quantum.circuit import Circuit
@@ -73,17 +73,13 @@ def plateau_slope(
         >>> abs(plateau.slope.value) < 4 * plateau.slope.standard_error
         True
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     if len(set(n_qubits)) < 2:
         raise ConfigError(
             f"`n_qubits` must hold at least two different numbers of qubits, but is {list(n_qubits)}. "
             "Give a range, for example range(2, 9)."
         )
-    if start not in STARTS:
-        raise ConfigError(
-            f"`start` must be one of {', '.join(map(repr, STARTS))}, but is {start!r}. "
-            f"{near_matches(str(start), STARTS)}"
-        )
+    check_choice("start", start, STARTS)
     generator = seeded(seed)
     variances = []
     for n in n_qubits:

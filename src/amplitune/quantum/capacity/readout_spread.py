@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from amplitune.errors import check_integer
 from amplitune.quantum.capacity.concentration import GROUPS, checked_rows
-from amplitune.quantum.capacity.draws import PASS, Seed, check_count, random_angles, seeded
+from amplitune.quantum.capacity.draws import PASS, Seed, random_angles, seeded
 from amplitune.quantum.capacity.estimate import Estimate, jackknife, mean
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.encoding import check_features
@@ -55,7 +56,7 @@ def readout_spread(x: Tensor, circuit: Circuit, *, draws: int = 50, seed: Seed =
         >>> spread.ratio.value < 0.6
         True
     """
-    check_count("draws", draws, 2)
+    check_integer("draws", draws, 2)
     rows = checked_rows(x)
     check_features(rows, circuit.n_qubits)
     generator = seeded(seed)

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum.capacity.concentration import Concentration, concentration
-from amplitune.quantum.capacity.draws import Seed, check_count, checked_inputs, random_angles, seeded
+from amplitune.quantum.capacity.draws import Seed, checked_inputs, random_angles, seeded
 from amplitune.quantum.capacity.effective_dimension import dimension_of
 from amplitune.quantum.capacity.entanglement import EntanglingCapability, entangling_capability
 from amplitune.quantum.capacity.estimate import Estimate
@@ -147,7 +147,7 @@ def capacity_report(
         >>> print(report.text().splitlines()[-3])
         rank of the readouts' real forms: 2 of 2 angles, 0 redundant (none dropped; 3 of 3 draws agree)
     """
-    check_count("draws", draws, 20)
+    check_integer("draws", draws, 20)
     rows = None if inputs is None else checked_inputs(inputs, circuit)
     generator = seeded(seed)
     left_out: dict[str, str] = {}

@@ -4,7 +4,7 @@ import textwrap
 
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import check_choice
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.device_wires import device_wires, labels
@@ -133,11 +133,7 @@ def script(
         >>> [line.strip() for line in text.splitlines() if "RY" in line]
         ['qml.RY(angles[0, 0, 0], wires=0)', 'qml.RY(angles[0, 0, 1], wires=1)']
     """
-    if to not in SCRIPTS:
-        raise ConfigError(
-            f"`to` must be one of {', '.join(map(repr, SCRIPTS))}, but is {to!r}. "
-            f"{near_matches(str(to), SCRIPTS)}"
-        )
+    check_choice("to", to, SCRIPTS)
     circuit.check_angles(angles)
     for one in angles:
         plan_of(circuit, one, x)

@@ -9,7 +9,7 @@ from functools import cache
 
 from torch import Tensor
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice
 from amplitune.quantum.kernels import native, reference, triton_backend
 from amplitune.quantum.kernels.up_projection import add_up_projection
 from amplitune.quantum.program import Program
@@ -77,11 +77,8 @@ def kernel(name: str | None) -> Iterator[None]:
         ...     expectation(torch.tensor([0.0, 3.0, 4.0]), torch.zeros(circuit.angle_shape()), circuit)
         tensor([ 0.2800, -1.0000])
     """
-    if name is not None and name not in KERNELS:
-        raise ConfigError(
-            f"`kernel` must be one of {', '.join(map(repr, KERNELS))}, but is {name!r}. "
-            f"{near_matches(str(name), KERNELS)}"
-        )
+    if name is not None:
+        check_choice("kernel", name, KERNELS)
     _override.append(name)
     try:
         yield
@@ -104,11 +101,7 @@ def choose(program: Program, x: Tensor) -> Kernel:
     """
     name = _override[-1] or os.environ.get(VARIABLE)
     if name:
-        if name not in KERNELS:
-            raise ConfigError(
-                f"`{VARIABLE}` must be one of {', '.join(map(repr, KERNELS))}, but is {name!r}. "
-                f"{near_matches(name, KERNELS)}"
-            )
+        check_choice(VARIABLE, name, KERNELS)
         reason = KERNELS[name].unsupported(program, x)
         if reason is not None:
             raise ConfigError(
