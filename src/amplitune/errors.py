@@ -63,9 +63,9 @@ def check_choice(argument: str, value: object, valid: Iterable[str]) -> None:
         ConfigError: `value` is none of them.
 
     Example:
-        >>> check_choice("gate", "CX", ("CNOT", "CZ"))
+        >>> check_choice("gate", "CNO", ("CNOT", "CZ"))
         Traceback (most recent call last):
-        amplitune.errors.ConfigError: `gate` must be one of 'CNOT', 'CZ', but is 'CX'. Valid names: 'CNOT', 'CZ'.
+        amplitune.errors.ConfigError: `gate` must be one of 'CNOT', 'CZ', but is 'CNO'. Did you mean 'CNOT'?
     """
     names = tuple(valid)
     if not isinstance(value, str) or value not in names:
