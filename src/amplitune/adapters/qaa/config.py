@@ -27,19 +27,6 @@ PAPER_CIRCUIT: dict[str, Any] = {
 }
 
 
-#: The fields that describe the circuit itself, by the names that Circuit.from_dict knows them under.
-CIRCUIT_FIELDS = (
-    "rotation",
-    "entangler",
-    "depth",
-    "entangling_gate",
-    "rotation_after",
-    "reuploading",
-    "readout",
-    "norm",
-)
-
-
 @dataclass
 class QAAConfig(TargetingConfig):
     """A quantum circuit on the amplitude-embedded input of a linear layer, projected up to its output.
@@ -152,9 +139,8 @@ class QAAConfig(TargetingConfig):
             ConfigError: a circuit field has a value it cannot have.
         """
         n_qubits = qubits_for(features) if self.n_qubits is None else self.n_qubits
-        return Circuit.from_dict(
-            {"n_qubits": n_qubits} | {name: getattr(self, name) for name in CIRCUIT_FIELDS}
-        )
+        fields = {name: getattr(self, name) for name in Circuit(n_qubits=1).to_dict()}
+        return Circuit.from_dict(fields | {"n_qubits": n_qubits})
 
     def _check_circuit(self) -> None:
         """Refuse what no module's circuit could be, before the modules and their widths are known."""
