@@ -160,7 +160,6 @@ def _adjoint(
     L: tl.constexpr,
     REST: tl.constexpr,
     T: tl.constexpr,
-    NEED_X: tl.constexpr,
 ):
     """One circuit's part of `backward_kernel`: writes z and the angles' sums, returns dL/drows in P."""
     angles_ptr += circuit * (BLOCKS * N)
@@ -265,7 +264,7 @@ def backward_kernel(
         if CIRCUITS == 1:
             dx = _adjoint(
                 rows, 0, block, grad_ptr, angles_ptr, table_ptr, partial_ptr, z_ptr, tokens, stride_z, N,
-                BLOCKS, SIGNS, FLIPS, WORDS, M, GROUPS, TOP, COLUMNS, OFFSET, STEP, H, L, REST, T, NEED_X,
+                BLOCKS, SIGNS, FLIPS, WORDS, M, GROUPS, TOP, COLUMNS, OFFSET, STEP, H, L, REST, T,
             )  # fmt: skip
         else:
             dx = tl.zeros((1 << N, T), tl.float32)
@@ -273,7 +272,7 @@ def backward_kernel(
                 dx += _adjoint(
                     rows, circuit, block, grad_ptr, angles_ptr, table_ptr, partial_ptr, z_ptr, tokens,
                     stride_z, N, BLOCKS, SIGNS, FLIPS, WORDS, M, GROUPS, TOP, COLUMNS, OFFSET, STEP, H, L,
-                    REST, T, NEED_X,
+                    REST, T,
                 )  # fmt: skip
         if NEED_X:
             parts = tl.reshape(dx * scale[None, :], (1 << H, 1 << L, 1 << (N - H - L), T))

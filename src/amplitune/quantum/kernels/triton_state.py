@@ -29,6 +29,8 @@ def joined(zero, one, N: tl.constexpr, T: tl.constexpr):
 @triton.jit
 def swapped(state, UPPER: tl.constexpr, N: tl.constexpr, T: tl.constexpr):
     """Exchange the upper part of UPPER wires with the lower one: P to Q or Q to P."""
+    # A loop of one pass keeps the compiler from moving the exchange past its neighbours: without it the
+    # backward kernel of 11 qubits and one block stores to shared memory 248 times instead of 72.
     done = 0
     while done < 1:
         parts = tl.reshape(state, (1 << UPPER, 1 << (N - UPPER), T))
