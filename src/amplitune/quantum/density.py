@@ -34,16 +34,16 @@ def interleaved(wires: int) -> Tensor:
     return 2 * spread[:, None] + spread  # type: ignore[index]
 
 
-def entangler_sources(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
-    """Find which entry of a density matrix a CNOT brings to each place, with digits as above."""
+def _entangler_sources(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
+    """Which entry of a density matrix a CNOT brings to each place, with digits as above."""
     place, source = interleaved(wires), sources((pair,), entangling_gate, wires)
     found = torch.empty(4**wires, dtype=torch.int64, device="cpu")
     found[place] = place[source][:, source]
     return found
 
 
-def entangler_signs(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
-    """Find the sign that a CZ gives to each entry of a density matrix, with digits as above."""
+def _entangler_signs(pair: tuple[int, int], entangling_gate: str, wires: int) -> Tensor:
+    """The sign that a CZ gives to each entry of a density matrix, with digits as above."""
     sign = signs((pair,), entangling_gate, wires)
     found = torch.empty(4**wires, dtype=torch.int64, device="cpu")
     found[interleaved(wires)] = sign[:, None] * sign
@@ -71,9 +71,7 @@ def density_matrix(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseM
         tensor([[0.9000, 0.0000],
                 [0.0000, 0.1000]])
     """
-    rho = _evolved(rows, angles, circuit, noise)
-    place = _places(rho)
-    return rho.index_select(1, place.flatten()).unflatten(1, place.shape)
+    return _matrix(_evolved(rows, angles, circuit, noise))
 
 
 def density_distribution(rows: Tensor, angles: Tensor, circuit: Circuit, noise: NoiseModel) -> Tensor:
@@ -137,6 +135,12 @@ def _places(rho: Tensor) -> Tensor:
     return constant(interleaved, wires, device=rho.device, dtype=torch.int64)
 
 
+def _matrix(rho: Tensor) -> Tensor:
+    """The vector as a matrix, shape (circuits, 2**wires, 2**wires, tokens)."""
+    place = _places(rho)
+    return rho.index_select(1, place.flatten()).unflatten(1, place.shape)
+
+
 def _on_wire(rho: Tensor, superoperator: Tensor, wire: int) -> Tensor:
     """Apply a matrix (circuits or 1, 4, 4) to the digit of a wire."""
     circuits, size, tokens = rho.shape
@@ -148,15 +152,14 @@ def _entangled(rho: Tensor, pair: tuple[int, int], entangling_gate: str, wires: 
     """Run one gate of the entangler."""
     arguments = (pair, entangling_gate, wires)
     if entangling_gate == "CZ":
-        return rho * constant(entangler_signs, *arguments, device=rho.device, dtype=rho.real.dtype)[:, None]
-    source = constant(entangler_sources, *arguments, device=rho.device, dtype=torch.int64)
+        return rho * constant(_entangler_signs, *arguments, device=rho.device, dtype=rho.real.dtype)[:, None]
+    source = constant(_entangler_sources, *arguments, device=rho.device, dtype=torch.int64)
     return rho.index_select(1, source)
 
 
 def _reflected(rho: Tensor, amplitudes: Tensor) -> Tensor:
     """Reflect about the encoded input, V rho V with V = I - 2 |a><a|; amplitudes (2**n, tokens)."""
-    place = _places(rho)
-    matrix = rho.index_select(1, place.flatten()).unflatten(1, place.shape)
+    matrix = _matrix(rho)
     matrix = matrix - 2 * amplitudes[:, None] * (amplitudes[:, None] * matrix).sum(dim=1, keepdim=True)
     matrix = matrix - 2 * amplitudes * (amplitudes * matrix).sum(dim=2, keepdim=True)
-    return matrix.flatten(1, 2).index_select(1, torch.argsort(place.flatten()))
+    return matrix.flatten(1, 2).index_select(1, torch.argsort(_places(rho).flatten()))

@@ -107,9 +107,8 @@ def _on_wire(
     whole = torch.eye(2, dtype=state.dtype, device=state.device).expand(circuits, columns, 2, 2)
     errors = torch.tensor(PAULIS, dtype=state.dtype, device=state.device)
     # Counting the thresholds below a number from [0, 1) picks a matrix with its probability.
-    thresholds = torch.tensor(noise.pauli_probabilities[:3], dtype=torch.float64, device=state.device).cumsum(
-        0
-    )
+    probabilities = torch.tensor(noise.pauli_probabilities[:3], dtype=torch.float64, device=state.device)
+    thresholds = probabilities.cumsum(0)
     damping = noise.amplitude_damping
     if damping:
         # All that the jumps need of the state: the wire's density matrix, before the gates.
