@@ -6,11 +6,11 @@ from typing import Any
 
 import peft
 import torch
-from benchmarks.kernels import forced
 from benchmarks.timing import Case
 from torch import Tensor, nn
 
 from amplitune import QAAConfig
+from amplitune.quantum.kernels.dispatch import kernel as using
 
 #: LoRA's rank in every comparison.
 RANK = 8
@@ -107,7 +107,7 @@ def training_pass(layer: nn.Module, x: Tensor, grad: Tensor, kernel: str | None 
     wanted = [x, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
 
     def case() -> tuple[Tensor, ...]:
-        with forced(kernel):
+        with using(kernel):
             return torch.autograd.grad(layer(x), wanted, grad)
 
     return case

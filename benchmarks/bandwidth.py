@@ -4,13 +4,13 @@ from typing import Any
 
 import torch
 from benchmarks.command import DTYPES
-from benchmarks.kernels import forced
 from benchmarks.ratios import digits, ratio
 from benchmarks.timing import clock_of, interleave
 
 from amplitune.quantum import Ansatz, Circuit, qubits_for
-from amplitune.quantum.expectation import operator_parameters
 from amplitune.quantum.kernels.dispatch import choose
+from amplitune.quantum.kernels.dispatch import kernel as using
+from amplitune.quantum.operators import operator_parameters
 from amplitune.quantum.program import program_of
 
 HEADER = ("d", "tokens", "dtype", "depth", "kernel", "bandwidth / copy's", "bytes")
@@ -51,7 +51,7 @@ def measure(
     x = torch.randn(tokens, width, dtype=DTYPES[dtype], device=device)
     angles = torch.randn(circuit.angle_shape(), device=device)
     program, parameters = program_of(circuit), operator_parameters(x, angles, circuit)
-    with forced(kernel):
+    with using(kernel):
         chosen = choose(program, x)
     z = chosen.forward(x, parameters, program)
     moved = x.numel() * item + z.numel() * z.element_size()

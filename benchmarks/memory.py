@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from benchmarks.command import DTYPES, ROOT, keep, parser_of, prepare, record, table
-from benchmarks.kernels import forced
 from benchmarks.ratios import digits
 from torch import Tensor, nn
 
+from amplitune.quantum.kernels.dispatch import kernel as using
 from amplitune.study.memory import read_peak, reset_peak
 from benchmarks import adapted
 
@@ -166,7 +166,7 @@ def measure(
     """
     rows: list[dict[str, Any]] = []
     for adapter in adapters:
-        with forced(kernel):
+        with using(kernel):
             saved = saved_bytes(adapter, width, tokens, dtype, device)
         probe = probed_peak if device == "cpu" else peak_bytes
         peak = median(probe(adapter, width, tokens, dtype, device, kernel) for _ in range(rounds))

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 from benchmarks.command import DTYPES, keep, parser_of, prepare, record, table
-from benchmarks.kernels import forced, used
+from benchmarks.kernels import used
 from benchmarks.ratios import ratio
 from benchmarks.rivals import RIVALS, Rival, Run
 from benchmarks.timing import Case, clock_of, interleave
 from torch import Tensor
 
 from amplitune.quantum import Circuit, expectation, qubits_for
+from amplitune.quantum.kernels.dispatch import kernel as using
 
 NAME = "simulators"
 HEADER = (
@@ -133,7 +134,7 @@ def measure(
         ) -> tuple[Tensor, ...]:
             return with_gradients(ours, x, angles, grad, rival.gives_dx)
 
-        with forced(kernel):
+        with using(kernel):
             error = disagreement(ours_at_batch(), theirs_at_batch())
             row: dict[str, Any] = common | {
                 "batch": batch,

@@ -6,9 +6,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from amplitune.quantum import Ansatz, Circuit, expectation
-from amplitune.quantum.expectation import operator_parameters
 from amplitune.quantum.kernels.dispatch import kernel
-from amplitune.quantum.operators import backward_op, differentiable, expectation_op
+from amplitune.quantum.operators import backward_op, differentiable, expectation_op, operator_parameters
 
 CIRCUITS = {
     "real": Circuit(3, Ansatz("RY", "ring", depth=2)),

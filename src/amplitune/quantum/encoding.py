@@ -67,6 +67,18 @@ def check_features(x: Tensor, n_qubits: int) -> None:
         )
 
 
+def flattened(x: Tensor) -> Tensor:
+    """Make rows of all leading dimensions.
+
+    Args:
+        x: shape (..., columns).
+
+    Returns:
+        Shape (rows, columns).
+    """
+    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+
+
 def power_of_two_scale(rows: Tensor, dtype: torch.dtype) -> Tensor:
     """Find for each row the power of two that brings its largest magnitude into [1, 2).
 
@@ -121,7 +133,7 @@ def encode(x: Tensor, dtype: torch.dtype, multiple: int = 1) -> Tensor:
         tensor([[0.7500, 0.0000, 1.0000, 0.0000]])
     """
     features = x.shape[-1]
-    rows = x.reshape(x.shape[:-1].numel(), features)
+    rows = flattened(x)
     # Half-precision rows are upcast by this product itself: one pass over memory, nothing stored in between.
     scaled = rows * power_of_two_scale(rows, dtype)
     missing = -features % multiple

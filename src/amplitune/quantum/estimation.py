@@ -8,15 +8,13 @@ from torch.autograd.function import once_differentiable
 
 from amplitune.quantum.bases import readout_values
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.interferometric import functionals
+from amplitune.quantum.encoding import flattened
 from amplitune.quantum.noise import NoiseModel, check_no_gradient
-from amplitune.quantum.operators import backward_op, norms
+from amplitune.quantum.operators import backward_op, norms, operator_parameters
 from amplitune.quantum.outcomes import check_generator
 from amplitune.quantum.parameter_shift import parameter_shift
 from amplitune.quantum.precision import compute_dtype, without_autocast
 from amplitune.quantum.preparation import ancillas
-from amplitune.quantum.program import block_parameters
-from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.sampling import check_shots, frequencies, measured_outcomes
 from amplitune.quantum.statevector import check_arguments
 
@@ -74,7 +72,7 @@ def estimate(
     check_arguments(x, angles, circuit)
     check_shots(shots)
     check_generator(generator, x.device)
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = flattened(x)
     if noise is None:
         z: Tensor = _Estimate.apply(rows, angles, circuit, shots, generator)
     else:
@@ -144,8 +142,5 @@ class _Estimate(torch.autograd.Function):
 
 def _exact_gradient(rows: Tensor, angles: Tensor, circuit: Circuit, grad_z: Tensor) -> Tensor:
     """dL/dx of the exact expectation values."""
-    make = functionals if circuit.readout == INTERFEROMETRIC else block_parameters
-    with without_autocast(rows.device):
-        parameters = make(angles.to(compute_dtype(rows, angles)), circuit)
-        dx, _, _ = backward_op(grad_z, rows, parameters, circuit.key, True)
+    dx, _, _ = backward_op(grad_z, rows, operator_parameters(rows, angles, circuit), circuit.key, True)
     return dx

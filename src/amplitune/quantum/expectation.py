@@ -4,29 +4,9 @@ from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.differentiation import values
-from amplitune.quantum.interferometric import functionals
 from amplitune.quantum.measured import active
-from amplitune.quantum.precision import compute_dtype, without_autocast
-from amplitune.quantum.program import block_parameters
-from amplitune.quantum.readout import INTERFEROMETRIC
+from amplitune.quantum.operators import operator_parameters
 from amplitune.quantum.statevector import check_arguments
-
-
-def operator_parameters(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
-    """Bring angles into the form in which the operators take them.
-
-    Args:
-        x: the input, for its dtype and device.
-        angles: radians, shape (circuits, depth, rotations, n_qubits).
-        circuit: the circuit.
-
-    Returns:
-        The parameters of each block, or the functionals of an interferometric readout.
-    """
-    with without_autocast(x.device):
-        angles = angles.to(compute_dtype(x, angles))
-        make = functionals if circuit.readout == INTERFEROMETRIC else block_parameters
-        return make(angles, circuit)
 
 
 def expectation(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from amplitune.quantum.bases import readout_values
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.encoding import flattened
 from amplitune.quantum.noise import NoiseModel, check_no_gradient
 from amplitune.quantum.operators import norms
 from amplitune.quantum.outcomes import check_generator, distributions, passes, runs_of
@@ -73,7 +74,7 @@ def noisy_expectation(
     check_generator(generator, x.device)
     check_no_gradient(x, angles)
     runs = runs_of(circuit, noise, trajectories)
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = flattened(x)
     dtype = compute_dtype(x, angles)
     means, errors = [], []
     with torch.no_grad(), without_autocast(x.device):

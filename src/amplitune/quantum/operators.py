@@ -7,11 +7,12 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.encoding import power_of_two_scale
+from amplitune.quantum.encoding import flattened, power_of_two_scale
+from amplitune.quantum.interferometric import functionals
 from amplitune.quantum.kernels import linear, reference
 from amplitune.quantum.kernels.dispatch import choose
 from amplitune.quantum.precision import compute_dtype, full_precision, without_autocast
-from amplitune.quantum.program import program_of
+from amplitune.quantum.program import block_parameters, program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 
 # `parameters` are those of `block_parameters`, or the functionals of an interferometric readout; `circuit` is
@@ -32,16 +33,21 @@ def norms(x: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.linalg.vector_norm(x * scale, dim=-1, keepdim=True) / scale
 
 
-def flattened(x: Tensor) -> Tensor:
-    """Make rows of all leading dimensions.
+def operator_parameters(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
+    """Bring angles into the form in which the operators take them.
 
     Args:
-        x: shape (..., columns).
+        x: the input, for its dtype and device.
+        angles: radians, shape (circuits, depth, rotations, n_qubits).
+        circuit: the circuit.
 
     Returns:
-        Shape (rows, columns).
+        The parameters of each block, or the functionals of an interferometric readout.
     """
-    return x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    with without_autocast(x.device):
+        angles = angles.to(compute_dtype(x, angles))
+        make = functionals if circuit.readout == INTERFEROMETRIC else block_parameters
+        return make(angles, circuit)
 
 
 def differentiable(x: Tensor, parameters: Tensor, circuit: str) -> Tensor:

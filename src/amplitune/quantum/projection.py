@@ -8,11 +8,11 @@ from torch import Tensor
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.differentiation import gradients
-from amplitune.quantum.expectation import operator_parameters
+from amplitune.quantum.encoding import flattened
 from amplitune.quantum.kernels.dispatch import choose
 from amplitune.quantum.kernels.up_projection import add_up_projection
 from amplitune.quantum.measured import active
-from amplitune.quantum.operators import flattened, row_by_row, run
+from amplitune.quantum.operators import operator_parameters, row_by_row, run
 from amplitune.quantum.precision import without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC

@@ -8,6 +8,7 @@ from torch import Tensor
 from amplitune.errors import check_integer
 from amplitune.quantum.bases import bases_of
 from amplitune.quantum.circuit import Circuit
+from amplitune.quantum.encoding import flattened
 from amplitune.quantum.noise import NoiseModel
 from amplitune.quantum.outcomes import check_generator, distributions, passes, runs_of
 from amplitune.quantum.precision import compute_dtype, without_autocast
@@ -44,7 +45,7 @@ def draw(distribution: Tensor, count: int, generator: torch.Generator | None = N
                 [-1, -1, -1]])
     """
     # Single precision would round the cumulative sums of thousands of outcomes.
-    table = distribution.reshape(distribution.shape[:-1].numel(), distribution.shape[-1]).double()
+    table = flattened(distribution).double()
     total = table.sum(dim=-1, keepdim=True)
     exists = (total > 0) & total.isfinite()
     if table.shape[0] == 0:
@@ -68,7 +69,7 @@ def frequencies(outcomes: Tensor, size: int) -> Tensor:
         tensor([[0.2500, 0.7500],
                 [0.0000, 0.0000]], dtype=torch.float64)
     """
-    rows = outcomes.reshape(outcomes.shape[:-1].numel(), outcomes.shape[-1])
+    rows = flattened(outcomes)
     counts = torch.zeros(rows.shape[0], size, dtype=torch.float64, device=outcomes.device)
     counts.scatter_add_(1, rows.clamp_min(0), (rows >= 0).double())
     return (counts / outcomes.shape[-1]).reshape(*outcomes.shape[:-1], size)
@@ -158,7 +159,7 @@ def sample(
     check_arguments(x, angles, circuit)
     check_shots(shots)
     check_generator(generator, x.device)
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = flattened(x)
     angles = angles.to(compute_dtype(x, angles))
     with without_autocast(x.device):
         parts = measured_outcomes(rows, angles, circuit, shots, generator, noise, trajectories)

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.encoding import check_features, encode
+from amplitune.quantum.encoding import check_features, encode, flattened
 from amplitune.quantum.layers import entangle, first_rotation, reflect, rotate, rotation_factors
 from amplitune.quantum.precision import compute_dtype, full_precision
 from amplitune.quantum.preparation import normalized
@@ -107,7 +107,7 @@ def statevector(x: Tensor, angles: Tensor, circuit: Circuit) -> Tensor:
     """
     check_arguments(x, angles, circuit)
     program = program_of(circuit)
-    rows = x.reshape(x.shape[:-1].numel(), x.shape[-1])
+    rows = flattened(x)
     with full_precision(x.device):
         state = evolve(rows, block_parameters(angles.to(compute_dtype(x, angles)), circuit), program)
         if program.folded:

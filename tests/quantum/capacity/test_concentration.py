@@ -94,7 +94,7 @@ def test_the_normal_rows_have_the_shape_of_the_given_ones() -> None:
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.ones(3, 4), "`rows of x` must be an integer of at least 4, but is 3"),
+        (torch.ones(3, 4), "`x` must have at least 4 rows, .* but has 3"),
         (torch.ones(4097, 2), "at most 4096 rows"),
         (torch.ones(4), r"of shape \(rows, features\)"),
         (torch.ones(4, 4, dtype=torch.int64), "floating-point"),

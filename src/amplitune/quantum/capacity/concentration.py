@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from amplitune.errors import ConfigError, check_integer
+from amplitune.errors import ConfigError
 from amplitune.quantum.capacity.draws import Seed, check_states, seeded
 from amplitune.quantum.capacity.estimate import Estimate, jackknife
 from amplitune.quantum.encoding import encode
@@ -134,7 +134,11 @@ def checked_rows(x: Tensor) -> Tensor:
             "Put the features into the last dimension."
         )
     rows = x.detach().to("cpu", torch.float64).reshape(-1, x.shape[-1])
-    check_integer("rows of x", len(rows), 4)
+    if len(rows) < 4:
+        raise ConfigError(
+            f"`x` must have at least 4 rows, for an error of what their pairs say, but has {len(rows)}. "
+            "Give more rows."
+        )
     if len(rows) > MAX_ROWS:
         raise ConfigError(
             f"`x` must have at most {MAX_ROWS} rows, because all pairs are compared, but has {len(rows)}. "

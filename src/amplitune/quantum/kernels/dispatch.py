@@ -61,7 +61,8 @@ _log = logging.getLogger("amplitune")
 def kernel(name: str | None) -> Iterator[None]:
     """Use one kernel inside a with-block, in all threads, whatever the rule would choose.
 
-    The environment variable AMPLITUNE_KERNEL does the same for a whole process.
+    The environment variable AMPLITUNE_KERNEL does the same for a whole process. Blocks of several threads
+    must not overlap.
 
     Args:
         name: "torch", "native" or "triton"; None for the rule.
