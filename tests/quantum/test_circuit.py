@@ -108,3 +108,9 @@ ANGLES = torch.zeros(1, 2, 1, 3)
 def test_bad_inputs_of_the_verbs_are_named(verb: object, x: Tensor, angles: Tensor, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         verb(x, angles, Circuit(3, Ansatz("RY", "ring", depth=2)))  # type: ignore[operator]
+
+
+def test_torch_compile_counts_the_observables_of_a_circuit_that_no_one_asked_before() -> None:
+    circuit = Circuit(3, readout="Z+ZZ")
+    compiled = torch.compile(lambda x: x * circuit.n_observables, backend="eager", fullgraph=True)
+    assert compiled(torch.ones(())).item() == 6

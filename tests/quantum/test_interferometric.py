@@ -41,3 +41,14 @@ def test_a_row_of_zeros_has_zero_gradients_of_first_and_second_order_without_its
         assert torch.equal(gradient[0], torch.zeros(6))
         assert gradient[1].isfinite().all()
         assert gradient[1].any()
+
+
+def test_torch_compile_takes_the_gradients_of_one_circuit_and_of_several() -> None:
+    circuit = Circuit(3, Ansatz("RY", "ring"), "interferometric")
+    x = torch.randn(4, 6, generator=torch.Generator().manual_seed(3))
+    for circuits in (1, 2):
+        angles = torch.full(circuit.angle_shape(circuits), 0.3, requires_grad=True)
+        compiled = torch.compile(expectation, backend="aot_eager", fullgraph=True, dynamic=False)
+        (found,) = torch.autograd.grad(compiled(x, angles, circuit).square().sum(), angles)
+        (expected,) = torch.autograd.grad(expectation(x, angles, circuit).square().sum(), angles)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)

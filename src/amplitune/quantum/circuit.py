@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -82,10 +82,10 @@ class Circuit:
         """The number m of expectation values of one circuit."""
         return 2**self.n_qubits if self.readout == PROBABILITIES else len(self.observables)
 
-    @cached_property
+    @property
     def observables(self) -> tuple[PauliWord, ...]:
         """The Pauli words O_k; none for basis probabilities."""
-        return observables(self.readout, self.n_qubits)
+        return _observables(self)
 
     @property
     def is_real(self) -> bool:
@@ -187,6 +187,15 @@ class Circuit:
 @torch.compiler.assume_constant_result
 def _key(circuit: Circuit) -> str:
     return _described(circuit)
+
+
+# Nor can it enter the lock of a cached_property.
+@torch.compiler.assume_constant_result
+def _observables(circuit: Circuit) -> tuple[PauliWord, ...]:
+    return _words(circuit.readout, circuit.n_qubits)
+
+
+_words = lru_cache(maxsize=1024)(observables)
 
 
 @lru_cache(maxsize=1024)

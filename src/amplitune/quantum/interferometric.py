@@ -42,4 +42,5 @@ def functionals(angles: Tensor, circuit: Circuit) -> Tensor:
         if block:
             state = entangle(state, program, inverse=True)
     rows = state.transpose(1, 2).reshape(-1, size)
-    return rows.real if rows.is_complex() else rows
+    # Contiguous, as the operators' gradients by them are: compiled code takes both for laid out alike.
+    return (rows.real if rows.is_complex() else rows).contiguous()
