@@ -99,7 +99,10 @@ class Resources:
             ("native gates", self.transpiled_missing or "not asked for"),
             ("state preparation", f"{prepared}; for each row of {self.features:,} features{times}"),
             ("measurement bases", f"{self.measurement_bases}, for {self.observables:,} values"),
-            ("evaluations per step", f"{self.forward_evaluations:,} forward, of {self.tokens:,} tokens"),
+            (
+                "evaluations per step",
+                f"{self.forward_evaluations:,} forward, of {self.tokens:,} token{'s' * (self.tokens != 1)}",
+            ),
             ("", f"{self.angle_gradient_evaluations:,} for the gradient by the angles (parameter shift)"),
             ("", f"{self.input_gradient_evaluations:,} for the gradient by the input, if wanted"),
             ("shots per evaluation", f"{self.shots:,} for an error of at most {self.precision:g}"),

@@ -1,4 +1,4 @@
-"""Random draws for capacity measures: angles, the inputs that they meet, and the checks of both."""
+"""The random draws that a capacity measure averages over, checked."""
 
 import math
 from collections.abc import Iterator
