@@ -10,7 +10,7 @@ import pandas
 import pytest
 from tests.command_line import InProcess, amplitune, write_study
 
-from amplitune import cli
+from amplitune.commands import options
 
 BROKEN = {"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 1, "eval_steps": 4}
 
@@ -42,7 +42,7 @@ def strict(text: str) -> Any:
 
 
 def test_a_study_with_a_failed_run_ends_with_its_own_exit_code(compared: Compared) -> None:
-    assert compared.first.returncode == cli.SOME_FAILED, compared.first.stderr
+    assert compared.first.returncode == options.SOME_FAILED, compared.first.stderr
     rows = {row["method"]: row for row in strict(compared.first.stdout)}
     assert {name: row["status"] for name, row in rows.items()} == {
         "base": "done",
@@ -92,12 +92,12 @@ def test_a_second_compare_repeats_nothing(compared: Compared, command: InProcess
     before = compared.files()
     study, out = str(compared.folder / "study.yaml"), str(compared.folder / "out")
     code, stdout, stderr = command("compare", study, "-o", out)
-    assert code == cli.SOME_FAILED
+    assert code == options.SOME_FAILED
     assert compared.files() == before
     assert "Nothing is missing." in stderr
     assert "qaa" in stdout
     code, _, stderr = command("compare", study, "-o", out, "training.max_steps=5")
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert "`training.max_steps` differ" in stderr
     assert compared.files() == before
 
@@ -107,14 +107,14 @@ def test_the_report_again_from_stored_results(compared: Compared, command: InPro
     shutil.copytree(compared.folder / "out", out)
     (out / "report.html").unlink()
     code, stdout, stderr = command("report", str(out), "--json")
-    assert code == cli.DONE
+    assert code == options.DONE
     assert strict(stdout) == strict(compared.first.stdout)
     assert (out / "report.html").stat().st_size > 10_000
     code, stdout, _ = command("report", str(out))
-    assert code == cli.DONE
+    assert code == options.DONE
     assert "qaa" in stdout
     code, _, stderr = command("report", str(tmp_path))
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert stderr.startswith("error: `directory` must be the folder of a study")
 
 
@@ -123,7 +123,7 @@ def test_the_command_of_a_row_gives_its_numbers_again(compared: Compared) -> Non
     program, *arguments = shlex.split(row["command"])
     assert program == "amplitune"
     again = amplitune(*arguments, cwd=compared.folder)
-    assert again.returncode == cli.DONE, again.stderr
+    assert again.returncode == options.DONE, again.stderr
     folder = Path("runs", "pairs", "qaa", "seed-0")
     first, second = compared.folder / "out" / folder, compared.folder / "reproduced" / folder
     assert (first / "predictions.jsonl").read_bytes() == (second / "predictions.jsonl").read_bytes()
@@ -141,8 +141,8 @@ def test_the_command_of_a_row_gives_its_numbers_again(compared: Compared) -> Non
 def test_a_single_run_that_fails(tiny: Path, tmp_path: Path, command: InProcess) -> None:
     study = write_study(tmp_path, tiny, methods=["full"], training=BROKEN)
     code, _, stderr = command("train", str(study), "--method", "full", "-o", "out")
-    assert code == cli.FAILED
+    assert code == options.FAILED
     assert "TrainingError" in stderr
     code, _, stderr = command("train", str(study), "--method", "full", "-o", "out")
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert "is there already" in stderr

@@ -8,12 +8,13 @@ import pytest
 from tests.command_line import InProcess, write_study
 from tests.study.tiny_models import task_values, write_rows
 
-from amplitune import __version__, cli
+from amplitune import __version__
+from amplitune.commands import options
 from amplitune.study import models
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("given", "message"),
     [
         ([], "`--method` must be one of lora, qaa, but is missing"),
         (["--method", "sora"], "`--method` must be one of lora, qaa, but is 'sora'"),
@@ -22,11 +23,11 @@ from amplitune.study import models
     ],
 )
 def test_a_run_that_the_study_does_not_have(
-    tiny: Path, tmp_path: Path, command: InProcess, options: list[str], message: str
+    tiny: Path, tmp_path: Path, command: InProcess, given: list[str], message: str
 ) -> None:
     study = write_study(tmp_path, tiny, methods=["lora", "qaa"])
-    code, _, stderr = command("train", str(study), *options)
-    assert code == cli.USAGE
+    code, _, stderr = command("train", str(study), *given)
+    assert code == options.USAGE
     assert stderr.startswith(f"error: {message}")
 
 
@@ -76,7 +77,7 @@ def test_wrong_input_is_one_message_before_weights_are_loaded(
     write_rows(tmp_path / "empty.jsonl", [])
     path = write_study(tmp_path, tiny, tasks=[task_values(tiny, **task)], **study)
     code, stdout, stderr = command("compare", str(path), *arguments, "-o", "out")
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert stdout == ""
     assert stderr.count("error: ") == 1
     # Remarks on the data may come before the message.
@@ -101,21 +102,21 @@ def test_the_misuses_of_the_requirements_are_all_here() -> None:
 )
 def test_arguments_that_lead_nowhere(command: InProcess, arguments: list[str], message: str) -> None:
     code, _, stderr = command(*arguments)
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert stderr.startswith("error: ")
     assert message in stderr
 
 
 def test_options_that_are_not_there(command: InProcess) -> None:
     code, _, stderr = command("compare", "--dem")
-    assert code == cli.USAGE
+    assert code == options.USAGE
     assert "--demo" in stderr
 
 
 def test_version_and_help(command: InProcess) -> None:
     code, stdout, _ = command("--version")
-    assert code == cli.DONE
+    assert code == options.DONE
     assert stdout.strip() == __version__
     code, stdout, _ = command("train", "--help")
-    assert code == cli.DONE
+    assert code == options.DONE
     assert "supervised" not in stdout

@@ -12,7 +12,7 @@ import pytest
 from tests.command_line import InProcess, environment, write_study
 from tests.study.tiny_models import task_values
 
-from amplitune import cli
+from amplitune.commands import options
 
 
 def children_of(pid: int) -> list[int]:
@@ -40,7 +40,7 @@ def test_ctrl_c_ends_the_study_and_the_next_compare_completes_it(
     write_study(tmp_path, tiny, methods=["base"], tasks=[task_values(tiny)])
     partial = tmp_path / "out" / "runs" / "pairs" / "base" / "seed-0.partial"
     arguments = [sys.executable, "-m", "amplitune", "compare", "study.yaml", "-o", "out"]
-    for name, code in (("SIGTERM", -signal.SIGTERM), ("SIGINT", cli.INTERRUPTED)):
+    for name, code in (("SIGTERM", -signal.SIGTERM), ("SIGINT", options.INTERRUPTED)):
         with subprocess.Popen(
             arguments,
             cwd=tmp_path,
@@ -65,5 +65,5 @@ def test_ctrl_c_ends_the_study_and_the_next_compare_completes_it(
             assert "interrupted; the same command goes on where it stopped" in stderr
         assert not partial.with_name("seed-0").exists()
     finished, _, _ = command("compare", "study.yaml", "-o", "out")
-    assert finished == cli.DONE
+    assert finished == options.DONE
     assert {path.name for path in partial.parent.iterdir()} == {"seed-0"}

@@ -1,28 +1,15 @@
-"""The command line: thin commands over the Python API."""
+"""The command line: its commands, and how errors end it."""
 
-import json
 import sys
 import warnings
-from pathlib import Path
 from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 import amplitune
-from amplitune import circuit_commands
+from amplitune.commands import circuit, report, study
+from amplitune.commands.options import DONE, FAILED, INTERRUPTED, USAGE
 from amplitune.errors import AmplituneError, ConfigError
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.results import Results, load_results, write_results
-from amplitune.study.study_file import load_study
-from amplitune.study.supervision import end_with_parent
-
-# Each command imports what it alone needs: a run of a study, a process of its own, waits for no matplotlib.
-
-DONE, FAILED, USAGE, SOME_FAILED, INTERRUPTED = 0, 1, 2, 3, 130
-
-DEMO = Path(__file__).parent / "study" / "demo.yaml"
-"""The study on the bundled model and tasks."""
 
 app = typer.Typer(
     help="Compare QAA and SoRA with LoRA, prefix tuning and full fine-tuning.",
@@ -30,133 +17,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-app.add_typer(circuit_commands.app, name="circuit")
-
-Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="folder of the study", show_default=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print the results table as JSON on standard output")]
-Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, with dots: training.max_steps=50")]
-
-
-@app.command()
-def compare(
-    arguments: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[STUDY.yaml] [key=value ...]", help="the study, and settings that override it"
-        ),
-    ] = None,
-    demo: Annotated[
-        bool, typer.Option("--demo", help="the bundled model and tasks instead of a study file")
-    ] = False,
-    output: Output = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="run failed runs again (the old ones are kept aside)")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run what is missing of a study, then write its table and report."""
-    from amplitune.study.execute import execute
-    from amplitune.study.preflight import check
-    from amplitune.study.progress import Progress
-
-    words = list(arguments or [])
-    if demo:
-        path = DEMO
-    elif words and "=" not in words[0]:
-        path = Path(words.pop(0))
-    else:
-        raise ConfigError("`STUDY.yaml` must be given, but is missing. Name a study file, or use --demo.")
-    study = load_study(path, words)
-    directory = output or Path("results") / path.stem
-    console = Console(stderr=True)
-    study = check(study, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
-    execute(study, directory, Progress(console), retry_failed)
-    results = load_results(directory)
-    _finish(results, directory, console, as_json)
-    failed = int((results.table["status"] != "done").sum())
-    if failed:
-        console.print(
-            f"{failed} run(s) failed; their reasons are in the table and their logs in {directory / 'runs'}. "
-            "`amplitune compare ... --retry-failed` runs them again."
-        )
-        raise typer.Exit(SOME_FAILED)
-
-
-@app.command()
-def train(
-    study_file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study")],
-    overrides: Overrides = None,
-    method: Annotated[str, typer.Option(help="the method's name in the study")] = "",
-    task: Annotated[
-        str | None, typer.Option(help="the task's name; may be left out if there is one task")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="the seed; the study's first if left out")] = None,
-    output: Output = None,
-    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
-) -> None:
-    """Run one run of a study in this process."""
-    if supervised:
-        end_with_parent()
-    from amplitune.study.run import run
-
-    study = load_study(study_file, overrides or ())
-    spec = _find_run(study, task, method, seed)
-    directory = output or Path("results") / study_file.stem
-    status = run(spec, directory, study_file, overrides or ())
-    if status["status"] != "done":
-        raise typer.Exit(FAILED)
-
-
-@app.command()
-def report(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="the folder that compare wrote")],
-    as_json: AsJson = False,
-) -> None:
-    """Write the table and the report again, from stored results only."""
-    _finish(load_results(directory), directory, Console(stderr=True), as_json)
-
-
-def _finish(results: Results, directory: Path, console: Console, as_json: bool) -> None:
-    """Write results.parquet and report.html, and show the table."""
-    from amplitune.report import build_report, terminal_table
-
-    write_results(results, directory)
-    build_report(results, directory / "report.html")
-    if as_json:
-        rows = json.loads(results.table.to_json(orient="records", double_precision=15))
-        typer.echo(json.dumps(rows, indent=2))
-    else:
-        Console().print(terminal_table(results))
-    console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)
-
-
-def _find_run(study: StudyConfig, task: str | None, method: str, seed: int | None) -> RunSpec:
-    """The run that the options name."""
-    runs = study.runs()
-    chosen = {
-        "task": task if task is not None or len(study.tasks) > 1 else study.tasks[0].name,
-        "method": method,
-        "seed": study.seeds[0] if seed is None else seed,
-    }
-    valid: dict[str, list[str | int]] = {
-        "task": [entry.name for entry in study.tasks],
-        "method": [entry.name for entry in study.methods],
-        "seed": list(study.seeds),
-    }
-    for option, value in chosen.items():
-        if value not in valid[option]:
-            given = f"is {value!r}" if value else "is missing"
-            raise ConfigError(
-                f"`--{option}` must be one of {', '.join(map(str, valid[option]))}, but {given}. "
-                "Name one of these."
-            )
-    return next(
-        spec
-        for spec in runs
-        if (spec.task.name, spec.method.name, spec.seed) == (chosen["task"], chosen["method"], chosen["seed"])
-    )
+app.command()(study.compare)
+app.command()(study.train)
+app.command()(report.report)
+app.add_typer(circuit.app, name="circuit")
 
 
 def _version(show: bool) -> None:

@@ -26,7 +26,7 @@ def prepared(spec: RunSpec) -> tuple[Any, Any, Task, list[dict[str, Any]]]:
 def test_generation(tiny: Path) -> None:
     spec = run_spec(tiny, "base")
     model, tokenizer, task, rows = prepared(spec)
-    scores, predictions, speed = evaluate(model.train(), tokenizer, task, rows, spec)
+    scores, predictions, speed = evaluate(model.train(), tokenizer, task, task.test, rows, spec)
     assert set(scores) == {"bleu", "bleu_signature", "rouge1", "rouge2", "rougeL", "perplexity"}
     assert [line["id"] for line in predictions] == [0, 1, 2, 3]
     assert [line["references"] for line in predictions] == [list(e.references) for e in task.test]
@@ -42,7 +42,7 @@ def test_classification_is_that_of_each_text_alone(tiny: Path, batch_size: int) 
     spec = run_spec(tiny, "base", "bert", training={"per_device_eval_batch_size": batch_size})
     model, tokenizer, task, rows = prepared(spec)
     tokenizer.padding_side = "left"
-    scores, predictions, speed = evaluate(model.train(), tokenizer, task, rows, spec)
+    scores, predictions, speed = evaluate(model.train(), tokenizer, task, task.test, rows, spec)
     assert speed is None
     assert set(scores) == {"accuracy", "f1", "mcc"}
     right = 0

@@ -120,7 +120,7 @@ def test_a_stored_adapter_loads_with_peft_and_predicts_the_same(
     base = load_model(spec, load_config(spec, tokenizer, task.labels))
     loaded = peft.PeftModel.from_pretrained(base, str(folder / "adapter"))
     rows = tokenize(task, spec.task, tokenizer)["test"]
-    scores, predictions, _ = evaluate(loaded, tokenizer, task, rows, spec)
+    scores, predictions, _ = evaluate(loaded, tokenizer, task, task.test, rows, spec)
     stored = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     assert predictions == stored
     (test,) = (event for event in events(folder) if event["event"] == "test")
@@ -134,7 +134,7 @@ def test_a_fully_fine_tuned_model_is_kept_whole(tiny: Path, tmp_path: Path) -> N
     stored = spec.model_copy(update={"model_name_or_path": str(folder / "model")})
     model = load_model(stored, load_config(stored, tokenizer, None))
     rows = tokenize(task, spec.task, tokenizer)["test"]
-    scores, _, _ = evaluate(model, tokenizer, task, rows, spec)
+    scores, _, _ = evaluate(model, tokenizer, task, task.test, rows, spec)
     (test,) = (event for event in events(folder) if event["event"] == "test")
     assert test["perplexity"] == scores["perplexity"]
 

@@ -4,72 +4,20 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from amplitune.errors import ConfigError
-from amplitune.study.methods import adapter_config, find_method, refuse_settings
+from amplitune.errors import ConfigError, near_matches
+from amplitune.study.method_config import MethodConfig
+from amplitune.study.methods import find_method
 from amplitune.study.strict import StrictModel
 from amplitune.study.tasks import TaskConfig
+from amplitune.study.training_config import TrainingConfig
+from amplitune.study.tuning_config import TuningConfig
+
+__all__ = ["MethodConfig", "RunSpec", "StudyConfig", "TaskConfig", "TrainingConfig", "TuningConfig"]
 
 SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 """Names of tasks and methods become folders, so they are held to this."""
-
-
-class TrainingConfig(StrictModel):
-    """How every method of a study is trained; transformers' words."""
-
-    max_steps: int = Field(200, ge=1, description="optimizer steps of each run")
-    learning_rate: float | None = Field(
-        None, gt=0, description="peak learning rate; unset, each method's own default is taken"
-    )
-    per_device_train_batch_size: int = Field(8, ge=1, description="examples per forward pass in training")
-    per_device_eval_batch_size: int = Field(16, ge=1, description="examples per forward pass in evaluation")
-    gradient_accumulation_steps: int = Field(1, ge=1, description="forward passes per optimizer step")
-    lr_scheduler_type: str = Field("linear", description="transformers' name of the schedule")
-    warmup_steps: int = Field(10, ge=0, description="steps of linear warm-up")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's decoupled weight decay")
-    max_grad_norm: float = Field(1.0, gt=0, description="gradient norm at which gradients are clipped")
-    logging_steps: int = Field(5, ge=1, description="steps between two points of the training curve")
-    eval_steps: int | None = Field(
-        None, ge=1, description="steps between two validation losses; unset, about ten in a run"
-    )
-    gradient_checkpointing: bool = Field(
-        False, description="recompute activations in the backward pass; off for methods that cannot"
-    )
-    bf16: bool = Field(False, description="train under bfloat16 autocast")
-
-    @field_validator("lr_scheduler_type")
-    @classmethod
-    def _known_schedule(cls, value: str) -> str:
-        from transformers.trainer_utils import SchedulerType
-
-        valid = [member.value for member in SchedulerType]
-        if value not in valid:
-            raise ConfigError(f"must be one of {', '.join(valid)}, but is {value!r}. Correct it.")
-        return value
-
-
-class MethodConfig(StrictModel):
-    """One method of a study with its own settings."""
-
-    method: str = Field(description="lora, prefix, sora, qaa, full, base or any other peft method")
-    name: str = Field(default="", description="what tables and folders call it; the method's name if unset")
-    config: dict[str, Any] = Field(default_factory=dict, description="settings of the adapter's peft config")
-    training: dict[str, Any] = Field(
-        default_factory=dict, description="training settings for this method alone"
-    )
-
-    @model_validator(mode="after")
-    def _check(self) -> "MethodConfig":
-        method = find_method(self.method)
-        if method.trains == "adapter":
-            adapter_config(method, "generation", self.config)
-        else:
-            refuse_settings(method, self.config)
-        TrainingConfig.parse(self.training, f"training of method {self.name or self.method}")
-        if not self.name:
-            object.__setattr__(self, "name", self.method)
-        return self
 
 
 def _as_method(value: Any) -> Any:
@@ -77,7 +25,11 @@ def _as_method(value: Any) -> Any:
 
 
 class RunSpec(StrictModel):
-    """Everything that decides the result of one run: a method on a task from a seed."""
+    """Everything that decides the result of one run: a method on a task from a seed.
+
+    A trial of tuning is a run too; it has a number, and reads the validation split where a run reads the test
+    split.
+    """
 
     model_name_or_path: str
     revision: str | None
@@ -89,18 +41,25 @@ class RunSpec(StrictModel):
     training: TrainingConfig
     bertscore_model: str | None
     bertscore_num_layers: int | None
+    held_out_text: str | None
     save_adapters: bool
     threads: int | None
+    processes_per_run: int
+    distributed: Literal["ddp", "fsdp"]
+    trial: int | None = None
 
     @property
     def folder(self) -> Path:
         """The run's folder below the study's."""
+        if self.trial is not None:
+            return Path("tuning") / self.task.name / self.method.name / f"trial-{self.trial:03d}"
         return Path("runs") / self.task.name / self.method.name / f"seed-{self.seed}"
 
     @property
     def label(self) -> str:
         """How progress and messages call the run."""
-        return f"{self.task.name} / {self.method.name} / seed {self.seed}"
+        which = f"seed {self.seed}" if self.trial is None else f"trial {self.trial}"
+        return f"{self.task.name} / {self.method.name} / {which}"
 
 
 class StudyConfig(StrictModel):
@@ -128,13 +87,56 @@ class StudyConfig(StrictModel):
         default_factory=lambda: [0], min_length=1, description="one run per seed"
     )
     training: TrainingConfig = Field(default=TrainingConfig(), description="settings shared by all methods")
+    baseline: str = Field(
+        "",
+        description="name of the method that the others are compared with; unset, lora, or the first trained",
+    )
+    controls: bool = Field(
+        False, description="add the controls of every QAA method: what of it is due to the circuit"
+    )
+    matched_parameters: int | str | None = Field(
+        None,
+        description="add a variant of every method with its size nearest to this number of trainable "
+        "parameters, or to those of the method of this name",
+    )
+    tuning: TuningConfig | None = Field(
+        None,
+        description="tune each method on validation, with equal budgets, before its runs; unset, no tuning",
+    )
+    target_loss: float | None = Field(
+        None,
+        gt=0,
+        description="validation loss whose reaching is timed; unset, for each task where the baseline ended",
+    )
+    held_out_text: str | None = Field(
+        None,
+        description="text that no task is about, whose perplexity before and after training measures "
+        'forgetting: "zoo:text", a .txt file, or a .jsonl file with `text`; unset, not measured',
+    )
     bertscore_model: str | None = Field(None, description="encoder for BERTScore: hub id or folder")
     bertscore_num_layers: int | None = Field(
         None, description="layer of that encoder whose output is compared"
     )
     save_adapters: bool = Field(True, description="keep each run's trained adapter")
-    workers: int = Field(1, ge=1, description="runs at a time; more than one disturbs their timings")
+    executor: Literal["local", "ray"] = Field(
+        "local", description="local: processes of this machine; ray: tasks of a Ray cluster"
+    )
+    ray_address: str | None = Field(
+        None, description="address of the Ray cluster; unset, a running one or else one on this machine"
+    )
+    workers: int = Field(
+        1,
+        ge=1,
+        description="runs at a time, fewer where memory is short; more than one disturbs their timings",
+    )
     threads: int | None = Field(None, ge=1, description="CPU threads per run; unset, torch's own choice")
+    gpus_per_run: float = Field(1, ge=0, description="GPUs per run, where there are any; ray takes fractions")
+    processes_per_run: int = Field(
+        1, ge=1, description="processes that train one run together; batch sizes are per process"
+    )
+    distributed: Literal["ddp", "fsdp"] = Field(
+        "ddp", description="how they share the work: replicas of the model, or shards of it"
+    )
 
     @model_validator(mode="after")
     def _check(self) -> "StudyConfig":
@@ -155,7 +157,24 @@ class StudyConfig(StrictModel):
                     )
         if len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"`seeds` must be distinct, but are {self.seeds}. Remove the repeated ones.")
+        if self.tuning is not None and self.tuning.seed in self.seeds:
+            raise ConfigError(
+                f"`tuning.seed` must not be one of `seeds`, but {self.tuning.seed} is: a seed that chose the "
+                "settings would not be a fresh one. Set another."
+            )
+        self._set_baseline()
         return self
+
+    def _set_baseline(self) -> None:
+        names = [method.name for method in self.methods]
+        if self.baseline and self.baseline not in names:
+            raise ConfigError(
+                f"`baseline` must be the name of a method of the study, but is {self.baseline!r}. "
+                + near_matches(self.baseline, names)
+            )
+        if not self.baseline:
+            trained = [m.name for m in self.methods if find_method(m.method).trains != "nothing"]
+            object.__setattr__(self, "baseline", "lora" if "lora" in names else (trained or names)[0])
 
     def runs(self) -> list[RunSpec]:
         """The grid; seeds before methods, so that a study cut short compares like with like."""
@@ -187,6 +206,9 @@ _STUDY_KEYS_OF_A_RUN = (
     "dtype",
     "bertscore_model",
     "bertscore_num_layers",
+    "held_out_text",
     "save_adapters",
     "threads",
+    "processes_per_run",
+    "distributed",
 )

@@ -10,39 +10,41 @@ from amplitune.study.config import RunSpec
 from amplitune.study.generation import generate
 from amplitune.study.metrics import Scores, score_labels, score_texts
 from amplitune.study.metrics.perplexity import perplexity
-from amplitune.study.tasks import Task
+from amplitune.study.tasks import Example, Task
 
 
 def evaluate(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
+    examples: Sequence[Example],
     rows: Sequence[dict[str, Any]],
     spec: RunSpec,
 ) -> tuple[Scores, list[dict[str, Any]], float | None]:
-    """Score a model on the test split.
+    """Score a model on one split of a task.
 
     Args:
         model: the model, trained or not.
         tokenizer: its tokenizer.
-        task: the examples.
-        rows: the test split, tokenised.
+        task: the task.
+        examples: the split: the test split, or the validation split to choose settings.
+        rows: the same, tokenised.
         spec: the run: which metrics, how many tokens to generate, batch size.
 
     Returns:
-        scores by name; one record of predictions.jsonl for each test example; tokens generated per second
+        scores by name; one record of predictions.jsonl for each example; tokens generated per second
         (None for classification).
     """
     model.eval()
     batch_size = spec.training.per_device_eval_batch_size
     names = spec.task.metric_names(task.kind)
     if task.kind == "classification":
-        return (*_classify(model, tokenizer, task, rows, names, batch_size), None)
-    prompts = [example.prompt for example in task.test]
+        return (*_classify(model, tokenizer, task, examples, rows, names, batch_size), None)
+    prompts = [example.prompt for example in examples]
     generated = generate(
         model, tokenizer, prompts, max_new_tokens=spec.task.max_new_tokens, batch_size=batch_size
     )
-    references = [example.references for example in task.test]
+    references = [example.references for example in examples]
     scores = score_texts(
         names,
         generated.texts,
@@ -59,7 +61,7 @@ def evaluate(
             "prediction": text,
             "references": list(example.references),
         }
-        for example, text in zip(task.test, generated.texts, strict=True)
+        for example, text in zip(examples, generated.texts, strict=True)
     ]
     return scores, predictions, generated.tokens / generated.seconds
 
@@ -68,11 +70,12 @@ def _classify(
     model: Any,
     tokenizer: PreTrainedTokenizerBase,
     task: Task,
+    examples: Sequence[Example],
     rows: Sequence[Mapping[str, Any]],
     names: Sequence[str],
     batch_size: int,
 ) -> tuple[Scores, list[dict[str, Any]]]:
-    """Predict the most probable class of each test text."""
+    """Predict the most probable class of each text."""
     assert task.labels is not None
     tokenizer.padding_side = "right"
     device = next(model.parameters()).device
@@ -86,7 +89,7 @@ def _classify(
             batch = tokenizer.pad(inputs, return_tensors="pt").to(device)
             probabilities += model(**batch).logits.float().softmax(-1).tolist()
     predicted = [row.index(max(row)) for row in probabilities]
-    labels = [example.label for example in task.test if example.label is not None]
+    labels = [example.label for example in examples if example.label is not None]
     scores = score_labels(names, predicted, labels, len(task.labels))
     predictions = [
         {
@@ -96,6 +99,6 @@ def _classify(
             "prediction": task.labels[guess],
             "scores": [round(probability, 6) for probability in row],
         }
-        for example, label, guess, row in zip(task.test, labels, predicted, probabilities, strict=True)
+        for example, label, guess, row in zip(examples, labels, predicted, probabilities, strict=True)
     ]
     return scores, predictions

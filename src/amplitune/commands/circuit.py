@@ -12,7 +12,7 @@ from amplitune.errors import ConfigError, near_matches
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from amplitune.circuit_source import CircuitSource
+    from amplitune.commands.circuit_source import CircuitSource
 
 # Each command imports what it alone needs.
 
@@ -51,7 +51,7 @@ def draw(
     ] = None,
 ) -> None:
     """Draw the circuit as text, one line per wire; with its angles if one module is meant."""
-    from amplitune.circuit_source import find_circuit
+    from amplitune.commands.circuit_source import find_circuit
     from amplitune.quantum.drawing import NARROWEST
     from amplitune.quantum.drawing import draw as drawing
 
@@ -87,7 +87,7 @@ def export(
     A script holds all circuits and measurement bases. An OpenQASM program is one circuit in one basis; if
     there are several, they are numbered FILE-circuit-0-basis-0 and so on.
     """
-    from amplitune.circuit_source import find_circuit, read_row
+    from amplitune.commands.circuit_source import find_circuit, read_row
 
     if to not in TARGETS:
         found = f"is {to!r}. {near_matches(to, TARGETS)}" if to else "is missing. Name one of these."
@@ -125,7 +125,7 @@ def resources(
     as_json: AsJson = False,
 ) -> None:
     """Count what the circuit takes on a device: qubits, gates, state preparation, evaluations, shots."""
-    from amplitune.circuit_source import find_circuit
+    from amplitune.commands.circuit_source import find_circuit
     from amplitune.quantum.resources import resources as counted
 
     found = find_circuit(source or [], module, features)
@@ -169,7 +169,7 @@ def capacity(
     as_json: AsJson = False,
 ) -> None:
     """Measure the circuit over random angles: expressibility, entanglement, gradients, Fisher, rank."""
-    from amplitune.circuit_source import find_circuit, read_rows
+    from amplitune.commands.circuit_source import find_circuit, read_rows
     from amplitune.quantum.capacity import capacity_report
 
     found = find_circuit(source or [], module, features)

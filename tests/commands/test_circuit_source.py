@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from amplitune.circuit_source import find_circuit, read_row
+from amplitune.commands.circuit_source import find_circuit, read_row
 from amplitune.errors import ConfigError
 from amplitune.quantum import Ansatz, Circuit
 

@@ -14,9 +14,10 @@ from qiskit.quantum_info import Statevector
 from tests.command_line import InProcess
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from amplitune import QAAConfig, cli
+from amplitune import QAAConfig
 from amplitune.adapters.qaa.stored_circuit import stored_circuits
-from amplitune.circuit_commands import TARGETS
+from amplitune.commands import options
+from amplitune.commands.circuit import TARGETS
 from amplitune.quantum import Ansatz, Circuit, expectation, statevector
 from amplitune.quantum.capacity import capacity_report
 from amplitune.quantum.drawing import draw
@@ -60,19 +61,19 @@ def row(tmp_path: Path) -> tuple[Path, torch.Tensor]:
 
 def test_drawing_a_described_circuit(command: InProcess) -> None:
     code, stdout, stderr = command("circuit", "draw", "n_qubits=2", "depth=2", "--width", "80")
-    assert (code, stderr) == (cli.DONE, "")
+    assert (code, stderr) == (options.DONE, "")
     assert stdout.splitlines()[:2] == ["0: ─╭A─RY─╭●─╭X─RY─╭●─╭X─┤ Z", "1: ─╰A─RY─╰X─╰●─RY─╰X─╰●─┤ Z"]
 
 
 def test_drawing_an_adapter_with_and_without_its_angles(command: InProcess, adapter: Path) -> None:
     stored = stored_circuits(adapter)[MODULE]
     code, stdout, stderr = command("circuit", "draw", str(adapter), "--width", "90")
-    assert code == cli.DONE and stdout == draw(stored.circuit, width=90) + "\n"
+    assert code == options.DONE and stdout == draw(stored.circuit, width=90) + "\n"
     assert "The 2 modules of the adapter share this circuit" in stderr and MODULE in stderr
     code, stdout, stderr = command("circuit", "draw", str(adapter), "--module", "v_proj", "--width", "90")
-    assert (code, stderr) == (cli.DONE, "")
+    assert (code, stderr) == (options.DONE, "")
     assert stdout == draw(stored.circuit, stored.angles, width=90) + "\n"
-    assert command("circuit", "draw", str(adapter))[0] == cli.DONE
+    assert command("circuit", "draw", str(adapter))[0] == options.DONE
 
 
 def test_an_openqasm_program_on_standard_output_prepares_the_row(
@@ -81,7 +82,7 @@ def test_an_openqasm_program_on_standard_output_prepares_the_row(
     path, x = row
     arguments = ("circuit", "export", str(adapter), "--module", "v_proj", "--to", "openqasm3")
     code, stdout, stderr = command(*arguments, "--input", str(path))
-    assert (code, stderr) == (cli.DONE, "")
+    assert (code, stderr) == (options.DONE, "")
     assert stdout.splitlines()[0] == f"// Circuit of {MODULE} of {adapter}."
     built = qiskit.qasm3.loads(stdout)
     built.remove_final_measurements()
@@ -114,7 +115,7 @@ def test_a_script_runs_as_it_is(
         "-o",
         "out/c.py",
     )
-    assert (code, stdout) == (cli.DONE, f"{Path('out/c.py')}\n")
+    assert (code, stdout) == (options.DONE, f"{Path('out/c.py')}\n")
     exec(compile(Path("out/c.py").read_text(encoding="utf-8"), "c.py", "exec"), {"__name__": "__main__"})
     stored = stored_circuits(adapter)[MODULE]
     found = torch.tensor(json.loads(capsys.readouterr().out), dtype=torch.float64)
@@ -124,10 +125,10 @@ def test_a_script_runs_as_it_is(
 def test_several_programs_are_numbered(command: InProcess) -> None:
     fields = ("n_qubits=2", "readout=XYZ", "circuits=2")
     code, _, stderr = command("circuit", "export", *fields, "--to", "openqasm3")
-    assert code == cli.USAGE and "`--output` must be given for 6 programs" in stderr
+    assert code == options.USAGE and "`--output` must be given for 6 programs" in stderr
     code, stdout, _ = command("circuit", "export", *fields, "--to", "openqasm3", "-o", "c.qasm")
     names = [f"c-circuit-{number}-basis-{basis}.qasm" for number in range(2) for basis in range(3)]
-    assert code == cli.DONE and stdout.split() == names
+    assert code == options.DONE and stdout.split() == names
     texts = [Path(name).read_text(encoding="utf-8") for name in names]
     assert len(set(texts)) == 6 and "measurement of Y0, Y1" in texts[1]
     assert "angles of seed 0" in texts[0]
@@ -135,12 +136,12 @@ def test_several_programs_are_numbered(command: InProcess) -> None:
 
 def test_a_file_is_overwritten_only_by_force(command: InProcess) -> None:
     arguments = ("circuit", "export", "n_qubits=2", "--to", "pennylane", "-o", "circuit.py")
-    assert command(*arguments)[0] == cli.DONE
+    assert command(*arguments)[0] == options.DONE
     before = Path("circuit.py").read_text(encoding="utf-8")
     code, _, stderr = command(*arguments, "--seed", "1")
-    assert code == cli.USAGE and "but circuit.py exists" in stderr and "--force" in stderr
+    assert code == options.USAGE and "but circuit.py exists" in stderr and "--force" in stderr
     assert Path("circuit.py").read_text(encoding="utf-8") == before
-    assert command(*arguments, "--seed", "1", "--force")[0] == cli.DONE
+    assert command(*arguments, "--seed", "1", "--force")[0] == options.DONE
     assert Path("circuit.py").read_text(encoding="utf-8") != before
 
 
@@ -149,23 +150,23 @@ def test_resources_as_text_and_as_json(command: InProcess, adapter: Path) -> Non
     circuit = stored_circuits(adapter)[MODULE].circuit
     expected = resources(circuit, 24, modules=2, tokens=7, basis="ion")
     code, stdout, stderr = command(*arguments)
-    assert code == cli.DONE and stdout == expected.text() + "\n"
+    assert code == options.DONE and stdout == expected.text() + "\n"
     assert "The 2 modules of the adapter share this circuit" in stderr
     code, stdout, _ = command(*arguments, "--json")
     found = json.loads(stdout)
-    assert code == cli.DONE and found["circuit"]["n_qubits"] == 5
+    assert code == options.DONE and found["circuit"]["n_qubits"] == 5
     assert {key: found[key] for key in expected.to_dict()} == expected.to_dict()
     code, stdout, stderr = command(*arguments, "--module", "q_proj", "--json")
-    assert (code, stderr) == (cli.DONE, "")
+    assert (code, stderr) == (options.DONE, "")
     assert json.loads(stdout)["angle_gradient_evaluations"] == 2 * 5 * 7
 
 
 def test_modules_of_different_widths_have_to_be_named(command: InProcess, tmp_path: Path) -> None:
     folder = save_adapter(tmp_path / "two", target_modules=["q_proj", "down_proj"])
     code, _, stderr = command("circuit", "draw", str(folder))
-    assert code == cli.USAGE and "`module` must name one module" in stderr and "down_proj" in stderr
+    assert code == options.USAGE and "`module` must name one module" in stderr and "down_proj" in stderr
     code, stdout, _ = command("circuit", "resources", str(folder), "--module", "down_proj", "--json")
-    assert code == cli.DONE and json.loads(stdout)["qubits"] == 4
+    assert code == options.DONE and json.loads(stdout)["qubits"] == 4
 
 
 @pytest.mark.parametrize(
@@ -195,7 +196,7 @@ def test_misuse_is_one_message_and_exit_code_2(
     command: InProcess, adapter: Path, arguments: list[str], message: str
 ) -> None:
     code, stdout, stderr = command("circuit", *[part.format(adapter=adapter) for part in arguments])
-    assert (code, stdout) == (cli.USAGE, "")
+    assert (code, stdout) == (options.USAGE, "")
     assert stderr.startswith("error: ") and message in stderr
 
 
@@ -204,9 +205,9 @@ def test_a_missing_package_is_a_failure_that_names_the_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, "qiskit", None)
     code, stdout, _ = command("circuit", "resources", "n_qubits=2")
-    assert code == cli.DONE and "pip install 'amplitune[quantum]'" in stdout
+    assert code == options.DONE and "pip install 'amplitune[quantum]'" in stdout
     # A script is text: neither package is needed to write it.
-    assert command("circuit", "export", "n_qubits=2", "--to", "qiskit")[0] == cli.DONE
+    assert command("circuit", "export", "n_qubits=2", "--to", "qiskit")[0] == options.DONE
 
 
 def test_help_names_every_choice(command: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,47 @@
+"""One method of a study with its settings."""
+
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from amplitune.study.methods import adapter_config, find_method, refuse_settings
+from amplitune.study.strict import StrictModel
+from amplitune.study.training_config import TrainingConfig
+
+
+class MethodConfig(StrictModel):
+    """One method of a study with its own settings."""
+
+    method: str = Field(description="lora, prefix, sora, qaa, full, base or any other peft method")
+    name: str = Field(default="", description="what tables and folders call it; the method's name if unset")
+    config: dict[str, Any] = Field(default_factory=dict, description="settings of the adapter's peft config")
+    training: dict[str, Any] = Field(
+        default_factory=dict, description="training settings for this method alone"
+    )
+
+    search_space: dict[str, Any] | None = Field(
+        default=None,
+        description="what tuning varies: a setting (learning_rate, training.weight_decay, config.r) to a "
+        "list of values or to {low, high, log}; unset, the method's own in study/search_spaces.py",
+    )
+    control_of: str | None = Field(
+        default=None, description="the method that this one is a control of; set by `controls`"
+    )
+    matched_to: int | None = Field(
+        default=None,
+        ge=1,
+        description="the number of trainable parameters that this one's size is nearest to; set by "
+        "`matched_parameters`",
+    )
+
+    @model_validator(mode="after")
+    def _check(self) -> "MethodConfig":
+        method = find_method(self.method)
+        if method.trains == "adapter":
+            adapter_config(method, "generation", self.config)
+        else:
+            refuse_settings(method, self.config)
+        TrainingConfig.parse(self.training, f"training of method {self.name or self.method}")
+        if not self.name:
+            object.__setattr__(self, "name", self.method)
+        return self
