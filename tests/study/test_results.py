@@ -10,14 +10,13 @@ import pytest
 import yaml
 
 from amplitune.errors import ConfigError
-from amplitune.study.results import (
+from amplitune.study.result_columns import (
     CURVE_COLUMNS,
+    MODULE_COLUMNS,
     PREDICTION_COLUMNS,
     TABLE_COLUMNS,
-    Results,
-    load_results,
-    write_results,
 )
+from amplitune.study.results import Results, load_results, write_results
 
 TASKS = [
     {"name": "summary", "kind": "generation", "primary_metric": "perplexity"},
@@ -173,15 +172,28 @@ def test_curves_hold_both_losses_and_the_later_of_two_lines(study: Path) -> None
 
 def test_predictions_of_both_kinds_have_one_form(study: Path) -> None:
     generation = {"id": 0, "prompt": "a\u2028b", "prediction": "x", "references": ["y", "z"]}
+    generation["sums"] = {"rougeL": [0.5]}
     classification = {"id": 7, "text": "t", "label": "good", "prediction": "bad", "scores": [0.1, 0.9]}
     for run, line in (("summary/qaa/seed-0", generation), ("label/qaa/seed-0", classification)):
         (add_run(study, run) / "predictions.jsonl").write_text(json.dumps(line, ensure_ascii=False) + "\n")
     predictions = load_results(study).predictions
     assert list(predictions.columns) == list(PREDICTION_COLUMNS)
     assert [list(row)[3:] for row in predictions.itertuples(index=False)] == [
-        [0, "a\u2028b", "x", ["y", "z"]],
-        [7, "t", "bad", ["good"]],
+        [0, "a\u2028b", "x", ["y", "z"], {"rougeL": [0.5]}],
+        [7, "t", "bad", ["good"], {}],
     ]
+
+
+def test_modules_keep_what_their_records_have(study: Path) -> None:
+    record = {"module": "layers.0.q_proj", "effective_rank": 3.5, "cka": 0.9, "entangling": 0.4}
+    (add_run(study, "summary/qaa/seed-0") / "modules.jsonl").write_text(json.dumps(record) + "\n")
+    add_run(study, "summary/lora/seed-0")
+    modules = load_results(study).modules
+    assert list(modules.columns) == [*MODULE_COLUMNS, "entangling"]
+    (row,) = modules.to_dict("records")
+    assert (row["method"], row["module"], row["effective_rank"]) == ("qaa", "layers.0.q_proj", 3.5)
+    assert row["entangling"] == 0.4
+    assert math.isnan(row["stable_rank"])
 
 
 def test_equal_environments_are_kept_once(study: Path) -> None:

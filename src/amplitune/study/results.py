@@ -14,6 +14,16 @@ import yaml
 from amplitune.errors import ConfigError
 from amplitune.study.atomic import replacing
 from amplitune.study.metrics import METRICS
+from amplitune.study.result_columns import (
+    CURVE_COLUMNS,
+    EFFICIENCY,
+    LEARNED,
+    MODULE_COLUMNS,
+    PREDICTION_COLUMNS,
+    QUALITY,
+    TABLE_COLUMNS,
+    TEXT,
+)
 from amplitune.study.stored_run import (
     curve_point,
     measurements,
@@ -27,44 +37,7 @@ from amplitune.study.stored_run import (
 
 BASE = "base"  # the untouched model: evaluated, never trained
 
-QUALITY = tuple(METRICS)
 LOWER_IS_BETTER = frozenset(name for name, metric in METRICS.items() if not metric.higher_is_better)
-
-_TEXT = (
-    "task",
-    "kind",
-    "method",
-    "status",
-    "reason",
-    "command",
-    "environment",
-    "primary_metric",
-    "bleu_signature",
-    "peak_memory_kind",
-)
-_EFFICIENCY = (
-    "trainable_parameters",
-    "angles",
-    "classical_parameters",
-    "total_parameters",
-    "adapter_bytes",
-    "peak_memory_bytes",
-    "step_seconds",
-    "train_seconds",
-    "tokens_per_second",
-    "generation_tokens_per_second",
-)
-TABLE_COLUMNS = (
-    *("task", "kind", "method", "seed", "status", "reason", "command", "environment"),
-    *("primary_metric", "primary_value", "higher_is_better"),
-    *QUALITY,
-    "bleu_signature",
-    *("trainable_parameters", "angles", "classical_parameters", "total_parameters", "adapter_bytes"),
-    *("peak_memory_bytes", "peak_memory_kind", "step_seconds", "train_seconds"),
-    *("tokens_per_second", "generation_tokens_per_second", "seconds"),
-)
-CURVE_COLUMNS = ("task", "method", "seed", "split", "step", "tokens", "seconds", "loss")
-PREDICTION_COLUMNS = ("task", "method", "seed", "id", "prompt", "prediction", "references")
 
 
 @dataclass(frozen=True)
@@ -77,7 +50,9 @@ class Results:
         study: the content of study.resolved.yaml.
         table: one row per finished run, done or failed (columns `TABLE_COLUMNS`).
         curves: one row per logged loss (columns `CURVE_COLUMNS`); `split` is "train" or "validation".
-        predictions: one row per run and test example (columns `PREDICTION_COLUMNS`); `references` is a list.
+        predictions: one row per run and test example (columns `PREDICTION_COLUMNS`); `references` is a list,
+            `sums` maps a metric to the example's part of its sums.
+        modules: one row per run and module: what training changed there (columns `MODULE_COLUMNS` and more).
         environments: key -> the content of env.json; the table's column `environment` holds the key.
     """
 
@@ -85,6 +60,7 @@ class Results:
     table: pd.DataFrame
     curves: pd.DataFrame
     predictions: pd.DataFrame
+    modules: pd.DataFrame
     environments: dict[str, dict[str, Any]]
 
 
@@ -108,6 +84,7 @@ def load_results(directory: Path) -> Results:
     rows: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     predictions: list[dict[str, Any]] = []
+    modules: list[dict[str, Any]] = []
     environments: dict[str, dict[str, Any]] = {}
     for folder, task, method, seed in _run_folders(directory, list(tasks), method_names(study)):
         status = read_status(folder)
@@ -119,7 +96,10 @@ def load_results(directory: Path) -> Results:
         rows.append(row | {"primary_value": row.get(str(row["primary_metric"]))})
         curves.extend(run | point for point in map(curve_point, events) if point)
         predictions.extend(run | prediction(line) for line in read_lines(folder / "predictions.jsonl"))
-    return Results(study, _table(rows), _curves(curves), _predictions(predictions), environments)
+        modules.extend(run | line for line in read_lines(folder / "modules.jsonl"))
+    return Results(
+        study, _table(rows), _curves(curves), _predictions(predictions), _modules(modules), environments
+    )
 
 
 def write_results(results: Results, directory: Path) -> Path:
@@ -216,16 +196,16 @@ def _describe(
 
 def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(TABLE_COLUMNS))
-    for column in ("primary_value", "seconds", *QUALITY, *_EFFICIENCY):
+    for column in ("primary_value", "seconds", *QUALITY, *EFFICIENCY, *LEARNED):
         table[column] = pd.to_numeric(table[column], errors="coerce").astype("float64")
     table["seed"] = table["seed"].astype("int64")
     table["higher_is_better"] = table["higher_is_better"].astype("bool")
-    return _texts(table, _TEXT)
+    return _texts(table, TEXT)
 
 
 def _curves(points: list[dict[str, Any]]) -> pd.DataFrame:
     curves = pd.DataFrame(points, columns=list(CURVE_COLUMNS))
-    for column in ("step", "tokens", "seconds", "loss"):
+    for column in ("step", "tokens", "seconds", "loss", "grad_norm"):
         curves[column] = pd.to_numeric(curves[column], errors="coerce").astype("float64")
     curves["seed"] = curves["seed"].astype("int64")
     # A resumed run logs the steps after its last checkpoint again: the later line is the one that counts.
@@ -239,6 +219,15 @@ def _predictions(lines: list[dict[str, Any]]) -> pd.DataFrame:
     predictions = pd.DataFrame(lines, columns=list(PREDICTION_COLUMNS))
     predictions["seed"] = predictions["seed"].astype("int64")
     return _texts(predictions, ("task", "method", "prompt", "prediction"))
+
+
+def _modules(lines: list[dict[str, Any]]) -> pd.DataFrame:
+    names = dict.fromkeys([*MODULE_COLUMNS, *(key for line in lines for key in line)])
+    modules = pd.DataFrame(lines, columns=list(names))
+    for column in modules.columns.difference(["task", "method", "seed", "module"]):
+        modules[column] = pd.to_numeric(modules[column], errors="coerce").astype("float64")
+    modules["seed"] = modules["seed"].astype("int64")
+    return _texts(modules, ("task", "method", "module"))
 
 
 def _texts(frame: pd.DataFrame, columns: tuple[str, ...]) -> pd.DataFrame:

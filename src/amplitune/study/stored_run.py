@@ -84,13 +84,13 @@ def curve_point(event: dict[str, Any]) -> dict[str, Any] | None:
 
     Example:
         >>> curve_point({"event": "eval", "step": 20, "eval_loss": 1.9, "tokens": 640, "seconds": 2.5})
-        {'split': 'validation', 'step': 20, 'tokens': 640, 'seconds': 2.5, 'loss': 1.9}
+        {'split': 'validation', 'step': 20, 'tokens': 640, 'seconds': 2.5, 'loss': 1.9, 'grad_norm': None}
     """
     names = {"train": ("train", "loss"), "eval": ("validation", "eval_loss")}.get(str(event.get("event")))
     if names is None or event.get(names[1]) is None or event.get("step") is None:
         return None
     numbers = {key: event.get(key) for key in ("step", "tokens", "seconds")}
-    return {"split": names[0], **numbers, "loss": event[names[1]]}
+    return {"split": names[0], **numbers, "loss": event[names[1]], "grad_norm": event.get("grad_norm")}
 
 
 def prediction(line: dict[str, Any]) -> dict[str, Any]:
@@ -98,7 +98,7 @@ def prediction(line: dict[str, Any]) -> dict[str, Any]:
 
     Example:
         >>> prediction({"id": 0, "text": "a delight", "label": "positive", "prediction": "negative"})
-        {'id': 0, 'prompt': 'a delight', 'prediction': 'negative', 'references': ['positive']}
+        {'id': 0, 'prompt': 'a delight', 'prediction': 'negative', 'references': ['positive'], 'sums': {}}
     """
     references = line.get("references") if "references" in line else [line.get("label")]
     return {
@@ -106,4 +106,5 @@ def prediction(line: dict[str, Any]) -> dict[str, Any]:
         "prompt": line.get("prompt", line.get("text")),
         "prediction": line.get("prediction"),
         "references": [str(reference) for reference in references or () if reference is not None],
+        "sums": sums if isinstance(sums := line.get("sums"), dict) else {},
     }
