@@ -18,14 +18,17 @@ class ParameterCount:
     Args:
         trainable: parameters that training changes, angles + classical.
         angles: trainable rotation angles of circuits.
-        classical: all other trainable parameters: up-projections, low-rank factors, gates, modules to save.
+        classical: all other trainable parameters: up-projections, low-rank factors, gates, modules to save,
+            the angles of a classical twin.
         total: parameters of the base model, without what adapters add; the usual denominator.
+        frozen_angles: angles of the active adapters that stay at their start (`train_angles: false`).
     """
 
     trainable: int
     angles: int
     classical: int
     total: int
+    frozen_angles: int = 0
 
     @property
     def percent(self) -> float:
@@ -34,9 +37,10 @@ class ParameterCount:
 
     def __str__(self) -> str:
         """Say it in one line."""
+        frozen = f"; {self.frozen_angles:,} angles frozen" if self.frozen_angles else ""
         return (
             f"{self.trainable:,} trainable ({self.angles:,} angles, {self.classical:,} classical) of "
-            f"{self.total:,}: {self.percent:.4f} %"
+            f"{self.total:,}: {self.percent:.4f} %{frozen}"
         )
 
 
@@ -63,16 +67,20 @@ def count_parameters(model: nn.Module) -> ParameterCount:
         23 trainable (3 angles, 20 classical) of 35: 65.7143 %
     """
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    circuits = [module for module in model.modules() if isinstance(module, QAALinear)]
     angles = sum(
-        angle.numel()
-        for module in model.modules()
-        if isinstance(module, QAALinear)
-        for angle in module.qaa_angles.values()
-        if angle.requires_grad
+        angle.numel() for module in circuits for angle in module.qaa_angles.values() if angle.requires_grad
+    )
+    frozen = sum(
+        module.qaa_angles[name].numel()
+        for module in circuits
+        if not module.disable_adapters
+        for name in module.active_adapters
+        if not module.qaa_train_angles.get(name, True)
     )
     added = {id(p) for p in _added_parameters(model)}
     total = sum(p.numel() for p in model.parameters() if id(p) not in added)
-    return ParameterCount(trainable, angles, trainable - angles, total)
+    return ParameterCount(trainable, angles, trainable - angles, total, frozen)
 
 
 def _added_parameters(model: nn.Module) -> Iterator[nn.Parameter]:

@@ -23,6 +23,7 @@ CHANGED: dict[str, Any] = {
     "circuits": 2,
     "scaling": 0.5,
     "up_proj_bias": False,
+    "train_angles": False,
 }
 
 
@@ -37,7 +38,7 @@ def test_the_defaults_are_the_papers_circuit() -> None:
 def test_every_circuit_field_is_part_of_the_preset() -> None:
     own = set(QAAConfig.__annotations__) - {"preset"}
     assert own == set(PAPER_CIRCUIT)
-    assert len(own) == 12
+    assert len(own) == 13
     # Re-uploading cannot change alone: it needs a depth of 2.
     assert set(CHANGED) == own - {"reuploading"}
     with pytest.raises(ConfigError, match="`reuploading` must be False with preset: 'paper', but is True"):
@@ -71,6 +72,7 @@ def test_the_preset_refuses_another_circuit(name: str) -> None:
         ("n_qubits", 0, "`n_qubits` must be .* but is 0"),
         ("n_qubits", "4", "`n_qubits` must be .* but is '4'"),
         ("scaling", "big", "`scaling` must be a number, but is 'big'"),
+        ("train_angles", "no", "`train_angles` must be true or false, but is 'no'"),
         ("preset", "papers", "`preset` must be 'paper' or None, but is 'papers'"),
     ],
 )

@@ -24,6 +24,7 @@ PAPER_CIRCUIT: dict[str, Any] = {
     "circuits": 1,
     "scaling": 1.0,
     "up_proj_bias": True,
+    "train_angles": True,
 }
 
 
@@ -99,6 +100,13 @@ class QAAConfig(TargetingConfig):
         default=PAPER_CIRCUIT["up_proj_bias"],
         metadata={"help": "Whether the up-projection has the bias b_up."},
     )
+    train_angles: bool = field(
+        default=PAPER_CIRCUIT["train_angles"],
+        metadata={
+            "help": "Whether the angles are trained; false keeps them at their random start, a control: what "
+            "an adapter learns then, its up-projection learns."
+        },
+    )
     preset: Literal["paper"] | None = field(
         default=None,
         metadata={"help": "'paper' asserts that all circuit fields are those of arXiv 2509.16244."},
@@ -124,6 +132,11 @@ class QAAConfig(TargetingConfig):
         if isinstance(self.scaling, bool) or not isinstance(self.scaling, int | float):
             raise ConfigError(
                 f"`scaling` must be a number, but is {self.scaling!r}. The paper's preset uses 1.0."
+            )
+        if not isinstance(self.train_angles, bool):
+            raise ConfigError(
+                f"`train_angles` must be true or false, but is {self.train_angles!r}. Leave it unset "
+                "to train the angles."
             )
 
     def circuit(self, features: int) -> Circuit:

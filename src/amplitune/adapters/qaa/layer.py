@@ -1,6 +1,7 @@
 """The QAA branch of one linear layer."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -23,14 +24,14 @@ class QAALinear(LinearAdapterLayer):
 
     Angles start uniform in [-pi, pi), one period of each rotation; the sources do not say how. W_up and b_up
     start at zero, so a fresh adapter changes nothing; angles get their first gradient after the first step
-    of W_up.
+    of W_up. With `train_angles: false` they stay where they start; they are saved and loaded all the same.
 
     Source:
         arXiv 2509.16244 (QAA).
     """
 
     adapter_layer_names = ("qaa_angles", "qaa_up_proj", "qaa_up_proj_bias")
-    other_param_names = ("qaa_circuit", "qaa_scaling")
+    other_param_names = ("qaa_circuit", "qaa_scaling", "qaa_train_angles")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, config: QAAConfig, module_name: str, **kwargs: Any
@@ -42,6 +43,7 @@ class QAALinear(LinearAdapterLayer):
         self.qaa_up_proj_bias = nn.ParameterDict()
         self.qaa_circuit: dict[str, Circuit] = {}
         self.qaa_scaling: dict[str, float] = {}
+        self.qaa_train_angles: dict[str, bool] = {}
         self.update_layer(adapter_name, config, module_name)
 
     @staticmethod
@@ -64,6 +66,7 @@ class QAALinear(LinearAdapterLayer):
         circuit = config.circuit(self.in_features)
         self.qaa_circuit[adapter_name] = circuit
         self.qaa_scaling[adapter_name] = float(config.scaling)
+        self.qaa_train_angles[adapter_name] = config.train_angles
         angles = torch.empty(circuit.angle_shape(config.circuits)).uniform_(-math.pi, math.pi)
         self.qaa_angles[adapter_name] = nn.Parameter(angles)
         columns = config.circuits * circuit.n_observables
@@ -77,6 +80,21 @@ class QAALinear(LinearAdapterLayer):
         if config.up_proj_bias:
             self.qaa_up_proj_bias[adapter_name] = nn.Parameter(bias)
         self.place_adapter(adapter_name, config)
+
+    def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
+        """Activate adapters and let them train, but for angles that stay at their start."""
+        super().set_adapter(adapter_names, inference_mode=inference_mode)
+        self._keep_frozen_angles()
+
+    def set_requires_grad(self, adapter_names: str | Sequence[str], requires_grad: bool = True) -> None:
+        """Let adapters train or not, but for angles that stay at their start."""
+        super().set_requires_grad(adapter_names, requires_grad)
+        self._keep_frozen_angles()
+
+    def _keep_frozen_angles(self) -> None:
+        for adapter_name, angles in self.qaa_angles.items():
+            if not self.qaa_train_angles[adapter_name]:
+                angles.requires_grad_(False)
 
     def branch(self, x: Tensor, adapter_name: str) -> Tensor:
         """Compute scaling * (W_up z + b_up): x (..., d_in) -> (..., d_out)."""
