@@ -28,7 +28,7 @@ class RunSpec(StrictModel):
     """Everything that decides the result of one run: a method on a task from a seed.
 
     A trial of tuning is a run too; it has a number, and reads the validation split where a run reads the test
-    split.
+    split. A run of a study that tunes knows it; `tuning.chosen.tuned` gives it the chosen settings.
     """
 
     model_name_or_path: str
@@ -46,6 +46,7 @@ class RunSpec(StrictModel):
     threads: int | None
     processes_per_run: int
     distributed: Literal["ddp", "fsdp"]
+    tuning: TuningConfig | None = None
     trial: int | None = None
 
     @property
@@ -211,4 +212,5 @@ _STUDY_KEYS_OF_A_RUN = (
     "threads",
     "processes_per_run",
     "distributed",
+    "tuning",
 )
