@@ -1,15 +1,17 @@
 """Scoring on the test split: every example is kept, and the scores are those of the predictions."""
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.study.tiny_models import run_spec
 
 from amplitune.study.config import RunSpec
 from amplitune.study.evaluation import evaluate
-from amplitune.study.metrics import score_texts
+from amplitune.study.metrics import Scores, corpus_scores, score_texts
 from amplitune.study.models import load_config, load_model, load_tokenizer
 from amplitune.study.preflight import tokenize
 from amplitune.study.tasks import Task, load_task
@@ -23,12 +25,22 @@ def prepared(spec: RunSpec) -> tuple[Any, Any, Task, list[dict[str, Any]]]:
     return model, tokenizer, task, tokenize(task, spec.task, tokenizer)["test"]
 
 
+def follows(scores: Scores, predictions: list[dict[str, Any]]) -> None:
+    """The scores are what the records' sums add up to."""
+    records = json.loads(json.dumps([line["sums"] for line in predictions]))
+    sums = {name: np.array([record[name] for record in records], dtype=float) for name in records[0]}
+    assert corpus_scores(sums) == pytest.approx(
+        {name: value for name, value in scores.items() if name != "bleu_signature"}, abs=1e-6
+    )
+
+
 def test_generation(tiny: Path) -> None:
     spec = run_spec(tiny, "base")
     model, tokenizer, task, rows = prepared(spec)
     scores, predictions, speed = evaluate(model.train(), tokenizer, task, task.test, rows, spec)
     assert set(scores) == {"bleu", "bleu_signature", "rouge1", "rouge2", "rougeL", "perplexity"}
     assert [line["id"] for line in predictions] == [0, 1, 2, 3]
+    follows(scores, predictions)
     assert [line["references"] for line in predictions] == [list(e.references) for e in task.test]
     texts = [line["prediction"] for line in predictions]
     again = score_texts(["bleu", "rouge1"], texts, [e.references for e in task.test])
@@ -45,6 +57,7 @@ def test_classification_is_that_of_each_text_alone(tiny: Path, batch_size: int) 
     scores, predictions, speed = evaluate(model.train(), tokenizer, task, task.test, rows, spec)
     assert speed is None
     assert set(scores) == {"accuracy", "f1", "mcc"}
+    follows(scores, predictions)
     right = 0
     for row, line, example in zip(rows, predictions, task.test, strict=True):
         with torch.no_grad():

@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from amplitune.study.chat import render
 from amplitune.study.config import RunSpec
 from amplitune.study.generation import generate
-from amplitune.study.metrics import Scores, score_labels, score_texts
-from amplitune.study.metrics.perplexity import perplexity
+from amplitune.study.metrics import Scores, corpus_scores, label_sums, text_sums
+from amplitune.study.metrics.perplexity import perplexity_sums
+from amplitune.study.metrics.sums import example_records
+from amplitune.study.metrics.text import bleu_signature
 from amplitune.study.tasks import Example, Task
 
 
@@ -32,20 +35,25 @@ def evaluate(
         spec: the run: which metrics, how many tokens to generate, batch size.
 
     Returns:
-        scores by name; one record of predictions.jsonl for each example; tokens generated per second
-        (None for classification).
+        scores by name; one record of predictions.jsonl for each example, with the statistics that the scores
+        follow from; tokens generated per second (None for classification).
     """
     model.eval()
     batch_size = spec.training.per_device_eval_batch_size
     names = spec.task.metric_names(task.kind)
     if task.kind == "classification":
         return (*_classify(model, tokenizer, task, examples, rows, names, batch_size), None)
-    prompts = [example.prompt for example in examples]
+    examples, turn_end = render(examples, spec.task, tokenizer)
     generated = generate(
-        model, tokenizer, prompts, max_new_tokens=spec.task.max_new_tokens, batch_size=batch_size
+        model,
+        tokenizer,
+        [example.prompt for example in examples],
+        max_new_tokens=spec.task.max_new_tokens,
+        batch_size=batch_size,
+        turn_end=turn_end,
     )
     references = [example.references for example in examples]
-    scores = score_texts(
+    sums = text_sums(
         names,
         generated.texts,
         references,
@@ -53,15 +61,21 @@ def evaluate(
         bertscore_num_layers=spec.bertscore_num_layers,
     )
     if "perplexity" in names:
-        scores |= perplexity(model, list(rows), tokenizer.pad_token_id, batch_size)
+        sums |= perplexity_sums(model, list(rows), tokenizer.pad_token_id, batch_size)
+    scores: Scores = {**corpus_scores(sums)}
+    if "bleu" in sums:
+        scores["bleu_signature"] = bleu_signature(references)
     predictions = [
         {
             "id": example.index,
             "prompt": example.prompt,
             "prediction": text,
             "references": list(example.references),
+            "sums": record,
         }
-        for example, text in zip(examples, generated.texts, strict=True)
+        for example, text, record in zip(
+            examples, generated.texts, example_records(sums, len(examples)), strict=True
+        )
     ]
     return scores, predictions, generated.tokens / generated.seconds
 
@@ -90,7 +104,7 @@ def _classify(
             probabilities += model(**batch).logits.float().softmax(-1).tolist()
     predicted = [row.index(max(row)) for row in probabilities]
     labels = [example.label for example in examples if example.label is not None]
-    scores = score_labels(names, predicted, labels, len(task.labels))
+    sums = label_sums(names, predicted, labels, len(task.labels))
     predictions = [
         {
             "id": example.index,
@@ -98,7 +112,10 @@ def _classify(
             "label": task.labels[label],
             "prediction": task.labels[guess],
             "scores": [round(probability, 6) for probability in row],
+            "sums": record,
         }
-        for example, label, guess, row in zip(examples, labels, predicted, probabilities, strict=True)
+        for example, label, guess, row, record in zip(
+            examples, labels, predicted, probabilities, example_records(sums, len(examples)), strict=True
+        )
     ]
-    return scores, predictions
+    return {**corpus_scores(sums)}, predictions

@@ -2,19 +2,22 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from amplitune.errors import ConfigError, MissingExtraError
+from amplitune.study.metrics.sums import Array
 
 
-def bertscore(
+def bertscore_sums(
     predictions: Sequence[str],
     references: Sequence[Sequence[str]],
     bertscore_model: str | None = None,
     bertscore_num_layers: int | None = None,
-) -> dict[str, float]:
-    """BERTScore F1 with a given encoder, without baseline rescaling.
+) -> dict[str, Array]:
+    """BERTScore F1 of each example with a given encoder, without baseline rescaling: the score is the mean.
 
-    Of several references the best F1 counts; the score is the mean over examples. Scores of different
-    encoders or layers cannot be compared. An empty prediction scores 0.
+    Of several references the best F1 counts. Scores of different encoders or layers cannot be compared. An
+    empty prediction scores 0.
 
     Args:
         predictions: one text an example.
@@ -23,7 +26,7 @@ def bertscore(
         bertscore_num_layers: the layer whose output is compared; unset, bert-score's choice for known ids.
 
     Returns:
-        `bertscore_f1` (-1 to 1, most texts above 0).
+        `bertscore_f1` (shape (examples, 1), -1 to 1, most texts above 0).
 
     Raises:
         MissingExtraError: bert-score is not installed.
@@ -54,8 +57,9 @@ def bertscore(
     # bert-score cannot encode an empty text with transformers 5.
     several = [[text for text in texts if text.strip()] for texts in references]
     spoken = [i for i, prediction in enumerate(predictions) if prediction.strip() and several[i]]
+    sums = np.zeros((len(predictions), 1))
     if not spoken:
-        return {"bertscore_f1": 0.0}
+        return {"bertscore_f1": sums}
     try:
         _, _, scores = bert_score.score(
             [predictions[i] for i in spoken],
@@ -71,4 +75,5 @@ def bertscore(
             f"{bertscore_model!r} with {bertscore_num_layers} cannot be used: {error}\n"
             "Correct them, or take bertscore_f1 out of metrics."
         ) from error
-    return {"bertscore_f1": float(scores.double().sum()) / len(predictions)}
+    sums[spoken, 0] = scores.double().numpy()
+    return {"bertscore_f1": sums}

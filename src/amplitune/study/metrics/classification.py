@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 
-def accuracy(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict[str, float]:
-    """Share of examples whose class is right.
+from amplitune.study.metrics.sums import Array
+
+
+def accuracy_sums(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict[str, Array]:
+    """Whether each class is right: accuracy is the mean.
 
     Args:
         predictions: one class number an example.
@@ -12,64 +16,86 @@ def accuracy(predictions: Sequence[int], labels: Sequence[int], classes: int) ->
         classes: how many classes the task has.
 
     Returns:
-        `accuracy` (0 to 1).
+        `accuracy` (shape (examples, 1), 0 or 1).
 
     Example:
-        >>> accuracy([0, 1, 1, 1], [0, 1, 0, 1], 2)
-        {'accuracy': 0.75}
+        >>> accuracy_sums([0, 1, 1], [0, 1, 0], 2)["accuracy"].ravel().tolist()
+        [1.0, 1.0, 0.0]
     """
-    from sklearn.metrics import accuracy_score
-
-    return {"accuracy": float(accuracy_score(labels, predictions))}
+    return {"accuracy": (np.asarray(predictions) == np.asarray(labels)).astype(float)[:, None]}
 
 
-def f1(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict[str, float]:
+def class_sums(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict[str, Array]:
+    """Each example's part in the counts of the confusion matrix that F1 and Matthews correlation are made of.
+
+    Args:
+        predictions: one class number an example.
+        labels: the true ones.
+        classes: how many classes the task has, C.
+
+    Returns:
+        `f1` and `mcc`, both (shape (examples, 3 C)): for each class whether it is predicted and right,
+        whether it is predicted, whether it is the label.
+
+    Example:
+        >>> class_sums([1], [0], 2)["f1"].tolist()
+        [[0.0, 0.0, 0.0, 1.0, 1.0, 0.0]]
+    """
+    predicted, present = np.eye(classes)[list(predictions)], np.eye(classes)[list(labels)]
+    counts = np.concatenate([predicted * present, predicted, present], axis=1)
+    return {"f1": counts, "mcc": counts}
+
+
+def f1_from_sums(totals: Array, examples: int) -> Array:
     """F1: of the second class where there are two, the unweighted mean over all classes where there are more.
 
-    A class that is neither present nor predicted counts as 0.
+    `F1_k = 2 right_k / (predicted_k + present_k)`; a class that is neither present nor predicted counts as 0.
 
     Args:
-        predictions: one class number an example.
-        labels: the true ones.
-        classes: how many classes the task has.
+        totals: what `class_sums` gave, summed over examples (shape (..., 3 C)).
+        examples: how many were summed.
 
     Returns:
-        `f1` (0 to 1).
+        0 to 1 (shape (...)).
 
     Example:
-        >>> f1([0, 1, 1, 1], [0, 1, 0, 1], 2)
-        {'f1': 0.8}
+        >>> float(f1_from_sums(class_sums([0, 1, 1, 1], [0, 1, 0, 1], 2)["f1"].sum(0), 4))
+        0.8
     """
-    from sklearn.metrics import f1_score
-
-    score = f1_score(
-        labels,
-        predictions,
-        labels=[1] if classes == 2 else list(range(classes)),
-        average="macro",
-        zero_division=0.0,
-    )
-    return {"f1": float(score)}
+    right, predicted, present = _thirds(totals)
+    either = predicted + present
+    scores = np.divide(2 * right, either, out=np.zeros_like(either), where=either > 0)
+    # np.mean of a view may return a plain float, which is no array.
+    return np.asarray(scores[..., 1] if scores.shape[-1] == 2 else scores.mean(axis=-1))
 
 
-def mcc(predictions: Sequence[int], labels: Sequence[int], classes: int) -> dict[str, float]:
+def mcc_from_sums(totals: Array, examples: int) -> Array:
     """Matthews correlation coefficient, Gorodkin's form where there are more than two classes.
 
+    `(n sum_k right_k - sum_k predicted_k present_k)
+    / sqrt((n^2 - sum_k predicted_k^2) (n^2 - sum_k present_k^2))`
+
     Args:
-        predictions: one class number an example.
-        labels: the true ones.
-        classes: how many classes the task has.
+        totals: what `class_sums` gave, summed over examples (shape (..., 3 C)).
+        examples: how many were summed, n.
 
     Returns:
-        `mcc` (-1 to 1); 0 where all predictions, or all labels, are of one class.
+        -1 to 1 (shape (...)); 0 where all predictions, or all labels, are of one class.
+
+    Source:
+        Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient", 2004.
 
     Example:
-        >>> mcc([0, 1, 0, 1], [0, 1, 0, 1], 2)
-        {'mcc': 1.0}
+        >>> float(mcc_from_sums(class_sums([0, 1, 0, 1], [0, 1, 0, 1], 2)["mcc"].sum(0), 4))
+        1.0
     """
-    from sklearn.metrics import matthews_corrcoef
+    right, predicted, present = _thirds(totals)
+    covariance = examples * right.sum(axis=-1) - (predicted * present).sum(axis=-1)
+    spread = (examples**2 - (predicted**2).sum(axis=-1)) * (examples**2 - (present**2).sum(axis=-1))
+    spread = np.asarray(np.sqrt(spread))
+    return np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0)
 
-    if len({*labels, *predictions}) < 2:
-        # scikit-learn also says 0, after a warning.
-        return {"mcc": 0.0}
-    return {"mcc": float(matthews_corrcoef(labels, predictions))}
+
+def _thirds(totals: Array) -> tuple[Array, Array, Array]:
+    classes = totals.shape[-1] // 3
+    return totals[..., :classes], totals[..., classes : 2 * classes], totals[..., 2 * classes :]
