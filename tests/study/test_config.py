@@ -68,8 +68,16 @@ WRONG_KEYS: list[tuple[dict[str, Any], str, str]] = [
     ({"tasks": [{**TASK, "max_lenght": 4}]}, "tasks.0.max_lenght", "max_length"),
     ({"training": {"learnin_rate": 1}}, "training.learnin_rate", "learning_rate"),
     ({"methods": [{"metod": "lora"}]}, "methods.0.metod", "method"),
-    ({"methods": [{"method": "lora", "training": {"max_step": 1}}]}, "max_step", "max_steps"),
-    ({"methods": [{"method": "lora", "config": {"lora_alfa": 1}}]}, "config.lora_alfa", "lora_alpha"),
+    (
+        {"methods": [{"method": "lora", "training": {"max_step": 1}}]},
+        "methods.0.training.max_step",
+        "max_steps",
+    ),
+    (
+        {"methods": [{"method": "lora", "config": {"lora_alfa": 1}}]},
+        "methods.0.config.lora_alfa",
+        "lora_alpha",
+    ),
     ({"methods": ["lroa"]}, "method", "lora"),
 ]
 

@@ -4,7 +4,9 @@ from typing import Any
 
 from pydantic import Field, model_validator
 
+from amplitune.study.adapter_settings import setting_problems
 from amplitune.study.methods import adapter_config, find_method, refuse_settings
+from amplitune.study.problems import InvalidKeysError
 from amplitune.study.strict import StrictModel
 from amplitune.study.training_config import TrainingConfig
 
@@ -37,11 +39,17 @@ class MethodConfig(StrictModel):
     @model_validator(mode="after")
     def _check(self) -> "MethodConfig":
         method = find_method(self.method)
-        if method.trains == "adapter":
-            adapter_config(method, "generation", self.config)
-        else:
+        problems = []
+        if method.trains != "adapter":
             refuse_settings(method, self.config)
-        TrainingConfig.parse(self.training, f"training of method {self.name or self.method}")
+        elif not (problems := setting_problems(method, self.config)):
+            adapter_config(method, "generation", self.config)
+        try:
+            TrainingConfig.parse(self.training)
+        except InvalidKeysError as error:
+            problems += [problem.below(("training",)) for problem in error.problems]
+        if problems:
+            raise InvalidKeysError(problems)
         if not self.name:
             object.__setattr__(self, "name", self.method)
         return self

@@ -1,18 +1,20 @@
 """The base of every configuration model: wrong keys and values become errors that name the key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, get_args
 
 import pydantic
 from pydantic import BaseModel, ConfigDict
 
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import near_matches
+from amplitune.study.problems import InvalidKeysError, Location, Origins, Problem, value_at
 
 
 class StrictModel(BaseModel):
     """A pydantic model that refuses unknown keys and raises `ConfigError`.
 
     Example:
+        >>> from amplitune.errors import ConfigError
         >>> class Optimizer(StrictModel):
         ...     learning_rate: float = 1e-3
         >>> try:
@@ -25,37 +27,74 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], source: str = "") -> Self:
+    def parse(
+        cls, values: Mapping[str, Any], source: str | Origins = "", problems: Sequence[Problem] = ()
+    ) -> Self:
         """Validate a mapping as YAML gives it.
 
         Args:
             values: keys and values.
-            source: where they come from (a file's name), for the message.
+            source: where they come from, for the message: a name for all, or the place of each key.
+            problems: what is known to be wrong already, to be reported with the rest.
 
         Raises:
-            ConfigError: one line for each key that is unknown, missing or has a wrong value.
+            ConfigError: a line for each key that is unknown, missing or has a wrong value.
         """
+        found = list(problems)
         try:
-            return cls.model_validate(values)
+            parsed = cls.model_validate(values)
         except pydantic.ValidationError as error:
-            lines = [_line(cls, values, problem) for problem in error.errors()]
-            prefix = f"{source}: " if source else ""
-            raise ConfigError("\n".join(prefix + line for line in lines)) from None
+            found += _problems(cls, values, error)
+        if found:
+            origins = source if isinstance(source, Origins) else Origins(source=source)
+            raise InvalidKeysError(found, [origins.line(problem) for problem in found]) from None
+        return parsed
 
 
-def _line(model: type[BaseModel], values: Mapping[str, Any], problem: Any) -> str:
-    location = problem["loc"]
-    key = ".".join(str(part) for part in location)
-    if problem["type"] == "extra_forbidden":
-        valid = _fields_at(model, location[:-1])
-        return f"`{key}` is not a key that is known here. {near_matches(str(location[-1]), valid)}"
-    if problem["type"] == "missing":
-        return f"`{key}` is missing. Set it."
-    if problem["type"] == "value_error":
-        text = str(problem["ctx"]["error"])
-        return text if f"`{location[-1] if location else ''}`" in text or not key else f"`{key}`: {text}"
-    given = problem["input"]
-    return f"`{key}`: {problem['msg'].lower()}, but is {given!r}. Correct it."
+def _problems(
+    model: type[BaseModel], values: Mapping[str, Any], error: pydantic.ValidationError
+) -> list[Problem]:
+    """The problems of a validation; the members of a union, each of which refuses, are one problem."""
+    found: dict[tuple[Location, str], Problem] = {}
+    refusals: dict[Location, list[str]] = {}
+    for details in error.errors():
+        location = tuple(details["loc"])
+        kind = details["type"]
+        if kind == "extra_forbidden":
+            hint = near_matches(str(location[-1]), _fields_at(model, location[:-1]))
+            problems = [Problem(location, f" is not a key that is known here. {hint}")]
+        elif kind == "missing":
+            problems = [Problem(location, " is missing. Set it.")]
+        elif kind == "value_error":
+            problems = _raised(location, details["ctx"]["error"])
+        else:
+            location, given = value_at(values, location)
+            message = details["msg"][:1].lower() + details["msg"][1:]
+            refusals.setdefault(location, []).append(message.removeprefix("input should be "))
+            text = f": input should be {' or '.join(dict.fromkeys(refusals[location]))}, but is {given!r}. "
+            if not message.startswith("input should be "):
+                text = f": {message}, but is {given!r}. "
+            found[location, ""] = Problem(location, text + _advice(details, given))
+            continue
+        for problem in problems:
+            found[problem.location, str(problem)] = problem
+    return list(found.values())
+
+
+def _raised(location: Location, error: Exception) -> list[Problem]:
+    """The problems in what a validator of ours raised."""
+    if isinstance(error, InvalidKeysError):
+        return [problem.below(location) for problem in error.problems]
+    text = str(error)
+    whole = not location or f"`{location[-1]}`" in text
+    return [Problem(location, text if whole else f": {text}", names_key=not whole)]
+
+
+def _advice(details: Any, given: Any) -> str:
+    if details["type"] == "literal_error" and isinstance(given, str):
+        valid = [part.strip("' ") for part in details["ctx"]["expected"].replace(" or ", ",").split(",")]
+        return near_matches(given, valid)
+    return "Correct it."
 
 
 def _fields_at(model: type[BaseModel], location: tuple[Any, ...]) -> list[str]:

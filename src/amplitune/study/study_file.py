@@ -1,6 +1,5 @@
 """A study as a YAML file: reading it with overrides and paths, writing it with every default."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,62 +8,49 @@ import yaml
 
 from amplitune.errors import ConfigError
 from amplitune.study.config import StudyConfig
+from amplitune.study.located_yaml import parse, parse_located
+from amplitune.study.problems import Location, Problem
 from amplitune.study.strict import StrictModel
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with the numbers of YAML 1.2, and without keys that silently replace each other."""
-
-
-# PyYAML reads 1e-3 as text: its YAML 1.1 wants a dot and a sign, 1.0e-3.
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)[eE][-+]?[0-9]+"),
-    list("-+.0123456789"),
-)
-
-
-def _construct_mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    keys = [loader.construct_object(key) for key, _ in node.value]  # type: ignore[no-untyped-call, unused-ignore]
-    for key in keys:
-        if keys.count(key) > 1 and key != "<<":
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} stands {keys.count(key)} times", node.start_mark
-            )
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
     """Read a study from YAML.
 
-    Paths of data files and local models are relative to the place that names them: in the file to its
-    folder, in an override to the working directory.
+    What an override sets goes before the file, and the file goes before the defaults. Paths of data files and
+    local models are relative to the place that names them: in the file to its folder, in an override to the
+    working directory.
 
     Args:
         path: the YAML file.
         overrides: `key=value` with dots for nesting and list indices (`training.max_steps=10`,
-            `tasks.0.max_length=64`); values are YAML.
+            `tasks.0.max_length=64`); values are YAML; the last one that sets a key holds.
 
     Raises:
-        ConfigError: the file is missing or not YAML, or a key or value is wrong.
+        ConfigError: the file is missing or not YAML, or keys or values are wrong: a line for each, with the
+            line of the file or the override that set it.
     """
     if not path.is_file():
         found = "a folder" if path.is_dir() else "not there"
         raise ConfigError(f"`study` must be a YAML file, but {path} is {found}. Check the path.")
     try:
-        values = _parse(path.read_text(encoding="utf-8"))
+        values, origins, problems = parse_located(path.read_text(encoding="utf-8"), str(path))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ConfigError(f"{place}: this is not valid YAML: {error.problem}. Correct it.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold a mapping of keys to values, but holds {type(values).__name__}.")
     values = _resolve_paths(values, path.parent.resolve())
     for override in overrides:
-        _override(values, override)
-    return StudyConfig.parse(_resolve_paths(values, Path.cwd()), str(path))
+        try:
+            location = _override(values, override)
+        except ConfigError as error:
+            problems.append(Problem((), str(error), names_key=False))
+        else:
+            origins.override(location, override)
+    return StudyConfig.parse(_resolve_paths(values, Path.cwd()), origins, problems)
 
 
 def to_yaml(config: StrictModel) -> str:
@@ -72,23 +58,23 @@ def to_yaml(config: StrictModel) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 
-def _parse(text: str) -> Any:
-    return yaml.load(text, Loader=_Loader)  # noqa: S506 - a SafeLoader by inheritance
-
-
-def _override(values: dict[str, Any], override: str) -> None:
+def _override(values: dict[str, Any], override: str) -> Location:
+    """Set what an override says; return the key it sets."""
     key, separator, text = override.partition("=")
     if not separator or not key:
         raise ConfigError(f"An override must have the form key=value, but is {override!r}.")
     try:
-        value = _parse(text)
+        value = parse(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"The value of the override {override!r} is not valid YAML: {error}") from error
     *parents, last = key.split(".")
     place: Any = values
+    location: Location = ()
     try:
         for part in parents:
+            location = (*location, *_step(place, part))
             place = place[int(part)] if isinstance(place, list) else place.setdefault(part, {})
+        location = (*location, *_step(place, last))
         if isinstance(place, list):
             place[int(last)] = value
         else:
@@ -98,6 +84,12 @@ def _override(values: dict[str, Any], override: str) -> None:
             f"The override {override!r} leads nowhere: a part of `{key}` is not a mapping, "
             "or not an index of its list."
         ) from None
+    return location
+
+
+def _step(place: Any, part: str) -> Location:
+    """A part of an override's key as a step into a list or a mapping."""
+    return (range(len(place))[int(part)],) if isinstance(place, list) else (part,)
 
 
 def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
