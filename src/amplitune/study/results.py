@@ -34,6 +34,7 @@ from amplitune.study.stored_run import (
     read_status,
     read_task,
 )
+from amplitune.study.tuning.trials import read_trials
 
 BASE = "base"  # the untouched model: evaluated, never trained
 
@@ -53,6 +54,7 @@ class Results:
         predictions: one row per run and test example (columns `PREDICTION_COLUMNS`); `references` is a list,
             `sums` maps a metric to the example's part of its sums.
         modules: one row per run and module: what training changed there (columns `MODULE_COLUMNS` and more).
+        trials: one row per finished trial of tuning, as `read_trials` gives them.
         environments: key -> the content of env.json; the table's column `environment` holds the key.
     """
 
@@ -61,6 +63,7 @@ class Results:
     curves: pd.DataFrame
     predictions: pd.DataFrame
     modules: pd.DataFrame
+    trials: pd.DataFrame
     environments: dict[str, dict[str, Any]]
 
 
@@ -98,7 +101,13 @@ def load_results(directory: Path) -> Results:
         predictions.extend(run | prediction(line) for line in read_lines(folder / "predictions.jsonl"))
         modules.extend(run | line for line in read_lines(folder / "modules.jsonl"))
     return Results(
-        study, _table(rows), _curves(curves), _predictions(predictions), _modules(modules), environments
+        study=study,
+        table=_table(rows),
+        curves=_curves(curves),
+        predictions=_predictions(predictions),
+        modules=_modules(modules),
+        trials=read_trials(directory),
+        environments=environments,
     )
 
 
