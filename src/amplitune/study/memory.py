@@ -10,6 +10,9 @@ import torch
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
+CUDA_ALLOCATED, RESIDENT = "cuda allocated", "resident"
+"""The kinds of peak that there are."""
+
 
 def reset_peak() -> None:
     """Begin a new measurement. On Linux the kernel's high-water mark of this process is reset."""
@@ -27,10 +30,15 @@ def read_peak() -> tuple[int, str]:
         included; where the mark cannot be reset, since the process began).
     """
     if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated(), "cuda allocated"
+        return torch.cuda.max_memory_allocated(), CUDA_ALLOCATED
     with contextlib.suppress(OSError):
         for line in _STATUS.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024, "resident"
+                return int(line.split()[1]) * 1024, RESIDENT
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024), "resident"
+    return peak * (1 if sys.platform == "darwin" else 1024), RESIDENT
+
+
+def read_reserved() -> int | None:
+    """Peak memory since `reset_peak` that torch held of a CUDA device, its free blocks too; None on a CPU."""
+    return torch.cuda.max_memory_reserved() if torch.cuda.is_available() else None

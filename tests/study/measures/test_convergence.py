@@ -1,5 +1,6 @@
 """Convergence on curves whose area, crossing and spread are known."""
 
+import dataclasses
 import math
 from typing import Any
 
@@ -47,7 +48,12 @@ def results(curves: list[dict[str, Any]], study: dict[str, Any], failed: tuple[s
     frame = pd.DataFrame(curves, columns=list(CURVE_COLUMNS))
     table = frame[["task", "method", "seed"]].drop_duplicates(ignore_index=True)
     table["status"] = ["failed" if method in failed else "done" for method in table["method"]]
-    return Results(study, table, frame, pd.DataFrame(), pd.DataFrame(), {})
+    return stored(study=study, table=table, curves=frame)
+
+
+def stored(**parts: Any) -> Results:
+    """Results of which convergence reads only a few parts."""
+    return Results(**{field.name: pd.DataFrame() for field in dataclasses.fields(Results)} | parts)
 
 
 STUDY = {"baseline": "lora", "training": {"warmup_steps": 10}}
@@ -92,9 +98,7 @@ def test_a_failed_run_has_no_row_and_sets_no_target() -> None:
 def test_a_run_without_curves_is_blank() -> None:
     found = results(points("lora", [4]), STUDY)
     base = pd.DataFrame([{"task": "t", "method": "base", "seed": 0, "status": "done"}])
-    table = convergence(
-        Results(STUDY, pd.concat([base, found.table]), found.curves, pd.DataFrame(), pd.DataFrame(), {})
-    )
+    table = convergence(stored(study=STUDY, table=pd.concat([base, found.table]), curves=found.curves))
     assert table.loc[0, list(MEASURES)].isna().all()
     # One evaluation: it is at its own target, and spans nothing.
     assert table["steps_to_target"][1] == 10
