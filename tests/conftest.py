@@ -1,6 +1,7 @@
 """Fixtures shared by all tests: no network, and the real data beside the repository."""
 
 import runpy
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no real models and data: {SHARED} is absent")
     return SHARED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_token_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tokens that tests make out of the user's cache; child processes inherit the setting."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMPLITUNE_CACHE", str(tmp_path_factory.mktemp("tokens")))
+        yield
 
 
 @pytest.fixture(scope="session")

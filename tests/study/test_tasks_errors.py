@@ -21,7 +21,7 @@ BAD_DATA: dict[str, tuple[Rows, Rows, dict[str, Any], str]] = {
         {},
         r"`format` of task 't' cannot be recognised.*'a', 'b'.*\n.*prompt-completion \(prompt, completion or",
     ),
-    "chat": ([{"messages": []}], PAIRS, {}, "Chat messages are not read yet"),
+    "chat": ([{"messages": []}], PAIRS, {}, "row 0 .* of train.jsonl is an empty list"),
     "column of train": (
         PAIRS,
         PAIRS,

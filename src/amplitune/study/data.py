@@ -45,7 +45,9 @@ def ensure_pad_token(tokenizer: "PreTrainedTokenizerBase") -> int:
     return int(tokenizer.pad_token_id)
 
 
-def tokenize_prompts(prompts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+def tokenize_prompts(
+    prompts: Sequence[str], tokenizer: "PreTrainedTokenizerBase", *, chat: bool = False
+) -> list[list[int]]:
     """Tokenise prompts as training and generation both see them.
 
     The tokenizer's own BOS is kept, an EOS that it may add is not. A space at a prompt's end is left to the
@@ -54,12 +56,15 @@ def tokenize_prompts(prompts: Sequence[str], tokenizer: "PreTrainedTokenizerBase
     Args:
         prompts: finished prompts.
         tokenizer: the model's.
+        chat: a chat template wrote them, with the special tokens that they have; none is added.
 
     Returns:
         Token ids, one list a prompt.
     """
     if not prompts:
         return []
+    if chat:
+        return _plain(prompts, tokenizer)
     eos = tokenizer.eos_token_id
     rows = tokenizer([prompt.rstrip(" ") for prompt in prompts], verbose=False)["input_ids"]
     return [list(ids[:-1]) if ids and ids[-1] == eos else list(ids) for ids in rows]
@@ -72,12 +77,14 @@ def tokenize_generation(
     *,
     task: str = "",
     split: str = "train",
+    turn_end: str | None = None,
 ) -> list[TokenRow]:
-    """Tokenise prompts with their answers, EOS appended to the answer and trained.
+    """Tokenise prompts with their answers, EOS (or the end of a turn) appended to the answer and trained.
 
     Prompt and answer are tokenised apart and joined, so no token spans the border and a prompt has the same
-    ids here as in generation. What exceeds `max_length` is cut from the right, as trl does: the prompt stays
-    whole, an answer may lose its end (and its EOS: an answer that was cut must not teach the model to stop).
+    ids here as in generation; of chat, together where that gives the same prompt. What exceeds `max_length`
+    is cut from the right, as trl does: the prompt stays whole, an answer may lose its end (and its EOS: an
+    answer that was cut must not teach the model to stop).
 
     Args:
         examples: generation examples.
@@ -85,39 +92,69 @@ def tokenize_generation(
         max_length: most tokens of prompt, answer and EOS together.
         task: the task's name, for the message.
         split: the split's name, for the message.
+        turn_end: what follows each answer of chat, from `chat.render`; None for other prompts, whose answers
+            end with EOS.
 
     Returns:
-        One row an example: `input_ids` and `completion_mask` (1 on the answer and its EOS), equally long.
+        One row an example: `input_ids` and `completion_mask` (1 on the answer and its end), equally long.
 
     Raises:
         DataError: no token of an answer is left.
         ConfigError: the tokenizer has no EOS token.
     """
-    eos = _eos(tokenizer)
-    prompts = tokenize_prompts([example.prompt for example in examples], tokenizer)
-    answers = _tokenize_answers(examples, tokenizer)
+    chat = turn_end is not None
+    prompts = tokenize_prompts([example.prompt for example in examples], tokenizer, chat=chat)
+    if turn_end is None:
+        eos = _eos(tokenizer)
+        answers = [[*answer, eos] for answer in _tokenize_answers(examples, tokenizer)]
+    else:
+        answers = _tokenize_turns(examples, prompts, tokenizer, turn_end)
     rows = []
     for example, prompt, answer in zip(examples, prompts, answers, strict=True):
         if len(prompt) >= max_length:
             raise DataError(
                 f"`max_length` of task {task!r} must leave room for the answer, but is {max_length} where "
                 f"example {example.index} of the {split} split has a prompt of {len(prompt)} tokens and an "
-                f"answer of {len(answer)}.\n"
-                f"Raise max_length to {len(prompt) + len(answer) + 1}, or take that example out."
+                f"answer of {len(answer) - 1}.\n"
+                f"Raise max_length to {len(prompt) + len(answer)}, or take that example out."
             )
-        ids = [*prompt, *answer, eos][:max_length]
+        ids = [*prompt, *answer][:max_length]
         rows.append({"input_ids": ids, "completion_mask": [0] * len(prompt) + [1] * (len(ids) - len(prompt))})
     return rows
 
 
-def answers_cut(rows: Sequence[TokenRow], tokenizer: "PreTrainedTokenizerBase") -> int:
+def stop_tokens(tokenizer: "PreTrainedTokenizerBase", turn_end: str | None) -> set[int]:
+    """The tokens that end an answer.
+
+    Args:
+        tokenizer: the model's.
+        turn_end: what ends each answer of chat, from `chat.render`; None for other prompts.
+    """
+    own = set() if tokenizer.eos_token_id is None else {int(tokenizer.eos_token_id)}
+    return own if turn_end is None else own | {_plain([turn_end], tokenizer)[0][-1]}
+
+
+def answers_cut(
+    rows: Sequence[TokenRow], tokenizer: "PreTrainedTokenizerBase", turn_end: str | None = None
+) -> int:
     """Count the rows whose answer lost its end to `max_length`.
 
     Args:
         rows: what `tokenize_generation` returned.
         tokenizer: the one they were made with.
+        turn_end: as they were made with.
     """
-    return sum(row["input_ids"][-1] != tokenizer.eos_token_id for row in rows)
+    stops = stop_tokens(tokenizer, turn_end)
+    return sum(row["input_ids"][-1] not in stops for row in rows)
+
+
+def prompt_tokens(rows: Sequence[TokenRow]) -> list[list[int]]:
+    """The prompts of tokenised rows: what generation continues.
+
+    Args:
+        rows: what `tokenize_generation` returned.
+    """
+    return [row["input_ids"][: row["completion_mask"].index(1)] for row in rows]
 
 
 def unknown_tokens(rows: Sequence[TokenRow], tokenizer: "PreTrainedTokenizerBase") -> int:
@@ -187,6 +224,28 @@ def _tokenize_answers(examples: Sequence[Example], tokenizer: "PreTrainedTokeniz
         for example in examples
     ]
     return [list(ids) for ids in tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]]
+
+
+def _tokenize_turns(
+    examples: Sequence[Example],
+    prompts: Sequence[list[int]],
+    tokenizer: "PreTrainedTokenizerBase",
+    turn_end: str,
+) -> list[list[int]]:
+    if not examples:
+        return []
+    together = _plain([f"{e.prompt}{e.completion}{turn_end}" for e in examples], tokenizer)
+    apart = _plain([f"{e.completion}{turn_end}" for e in examples], tokenizer)
+    # A vocabulary may give the border other tokens than the prompt has alone; generation has it alone.
+    return [
+        whole[len(prompt) :] if whole[: len(prompt)] == prompt else answer
+        for whole, prompt, answer in zip(together, prompts, apart, strict=True)
+    ]
+
+
+def _plain(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+    encoded = tokenizer(list(texts), add_special_tokens=False, verbose=False)["input_ids"]
+    return [list(ids) for ids in encoded]
 
 
 def _marks_start_of_text(tokenizer: "PreTrainedTokenizerBase") -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from amplitune.errors import DataError
+from amplitune.study.conversation import Message
 
 TaskKind = Literal["generation", "classification"]
 
@@ -17,12 +18,14 @@ class Example:
     """One example of a task.
 
     Args:
-        prompt: what the model reads, template and substitutions applied; for classification the text.
+        prompt: what the model reads, template and substitutions applied; for classification the text; empty
+            for chat until `chat.render` has written it.
         completion: the answer that is trained, and scored by perplexity: the first reference; empty for
             classification.
         references: every accepted answer; empty for classification.
         label: position in `Task.labels`; None for generation.
         index: row of the source it came from, counted from 0 (of the first row, where rows were grouped).
+        messages: for chat, the turns before the answer, until `chat.render` has made them the prompt.
     """
 
     prompt: str
@@ -30,6 +33,19 @@ class Example:
     references: tuple[str, ...] = ()
     label: int | None = None
     index: int = 0
+    messages: tuple[Message, ...] = ()
+
+    @property
+    def question(self) -> tuple[Message, ...] | str:
+        """What is answered: the turns before the answer, or the prompt."""
+        return self.messages or self.prompt
+
+    @property
+    def opening(self) -> tuple[Message, ...] | str:
+        """What all answers of a conversation share: the turns before its first answer, or the prompt."""
+        roles = [message.role for message in self.messages]
+        end = roles.index("assistant") if "assistant" in roles else len(roles)
+        return self.messages[:end] or self.prompt
 
 
 @dataclass(frozen=True)
@@ -69,19 +85,31 @@ def group_references(examples: Sequence[Example]) -> list[Example]:
         >>> [(example.prompt, example.references) for example in group_references(rows)]
         [('a', ('x', 'z')), ('b', ('y',))]
     """
-    first: dict[str, Example] = {}
-    references: dict[str, dict[str, None]] = {}
+    first: dict[object, Example] = {}
+    references: dict[object, dict[str, None]] = {}
     for example in examples:
-        first.setdefault(example.prompt, example)
-        references.setdefault(example.prompt, {}).update(dict.fromkeys(example.references))
-    return [replace(example, references=tuple(references[prompt])) for prompt, example in first.items()]
+        first.setdefault(example.question, example)
+        references.setdefault(example.question, {}).update(dict.fromkeys(example.references))
+    return [replace(example, references=tuple(references[question])) for question, example in first.items()]
+
+
+def last_answers(examples: Sequence[Example]) -> list[Example]:
+    """Keep the last answer of each conversation, as evaluation data does; its earlier turns are its prompt.
+
+    Args:
+        examples: training examples of chat data, one for each answer, in the order of their source.
+
+    Returns:
+        One example a row of the source.
+    """
+    return list({example.index: example for example in examples}.values())
 
 
 def carve_validation(train: Sequence[Example], seed: int, task: str) -> tuple[list[Example], list[Example]]:
     """Split a tenth of the prompts off the training examples, by seed.
 
-    All examples of a prompt go to one side, so that no validation prompt was trained on. The test split is
-    never touched.
+    All examples of a prompt go to one side, so that no validation prompt was trained on; so do all answers of
+    a conversation, whose later prompts hold the earlier answers. The test split is never touched.
 
     Args:
         train: the training examples.
@@ -94,7 +122,7 @@ def carve_validation(train: Sequence[Example], seed: int, task: str) -> tuple[li
     Raises:
         DataError: there are fewer than two distinct prompts.
     """
-    prompts = list(dict.fromkeys(example.prompt for example in train))
+    prompts = list(dict.fromkeys(example.opening for example in train))
     if len(prompts) < 2:
         raise DataError(
             f"The training data of task {task!r} must have at least 2 distinct prompts to split validation "
@@ -103,7 +131,7 @@ def carve_validation(train: Sequence[Example], seed: int, task: str) -> tuple[li
         )
     count = max(1, round(VALIDATION_SHARE * len(prompts)))
     chosen = set(random.Random(f"validation-{seed}").sample(prompts, count))
-    return [e for e in train if e.prompt not in chosen], [e for e in train if e.prompt in chosen]
+    return [e for e in train if e.opening not in chosen], [e for e in train if e.opening in chosen]
 
 
 def subset(examples: Sequence[Example], count: int | None, seed: int, split: str) -> list[Example]:

@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from amplitune.errors import ConfigError, DataError, near_matches
+from amplitune.study.conversation import is_conversation
 from amplitune.study.examples import TaskKind
 from amplitune.study.sources import Row, Table
 
 ALIASES: dict[str, tuple[str, ...]] = {
+    "messages": ("messages", "conversations", "conversation"),
     "instruction": ("instruction",),
     "input": ("input", "context"),
     "output": ("output", "response", "completion", "target", "answer"),
@@ -28,7 +30,7 @@ class Format:
         kind: the kind of task its rows make.
         required: groups of roles; of each group at least one must have a column.
         optional: roles that may be absent.
-        template: default prompt template.
+        template: default prompt template; of chat, the model's own takes its place.
     """
 
     kind: TaskKind
@@ -44,13 +46,15 @@ class Format:
     @property
     def fields(self) -> tuple[str, ...]:
         """The roles that a prompt template can name."""
-        return tuple(role for role in self.roles if role not in ANSWER_ROLES and role != "label")
+        return tuple(role for role in self.roles if role not in (*ANSWER_ROLES, "label", "messages"))
 
 
 ANSWER_ROLES = ("output", "completion", "references")
 
-# In the order of detection: an alpaca row also has the columns of the next entry.
+# In the order of detection: an alpaca row also has the columns of the next entry, and rows of chat often
+# repeat their first message as a prompt.
 FORMATS: dict[str, Format] = {
+    "chat": Format("generation", (("messages",),), (), ""),
     "alpaca": Format(
         "generation",
         (("instruction",), ("output", "references")),
@@ -81,17 +85,21 @@ def detect_format(table: Table, columns: Mapping[str, str], task: str) -> str:
         'text-label'
     """
     for name, form in FORMATS.items():
-        if set(columns) <= set(form.roles) and not _missing_groups(form, _assign(form, table, columns)):
+        assigned = _assign(form, table, columns)
+        if set(columns) <= set(form.roles) and not _missing_groups(form, assigned):
+            if name == "chat" and not any(
+                is_conversation(row.get(assigned["messages"])) for row in table.rows
+            ):
+                continue
             return name
     absent = [column for column in columns.values() if column not in table.columns]
     if absent:
         # The format that has these roles says best which column is not there.
         return next((name for name, form in FORMATS.items() if set(columns) <= set(form.roles)), "alpaca")
-    hint = " Chat messages are not read yet." if {"messages", "conversations"} & set(table.columns) else ""
     wanted = "; ".join(f"{name} ({_needs(form)})" for name, form in FORMATS.items())
     raise DataError(
         f"`format` of task {task!r} cannot be recognised from the columns of {table.source}: "
-        f"{_quoted(table.columns)}.{hint}\n"
+        f"{_quoted(table.columns)}.\n"
         f"Set format and columns, such as columns: {{prompt: {table.columns[0]}, completion: ...}}. Formats: "
         f"{wanted}."
     )

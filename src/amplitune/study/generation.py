@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from amplitune.errors import DataError
-from amplitune.study.data import ensure_pad_token, tokenize_prompts
+from amplitune.study.data import ensure_pad_token, stop_tokens, tokenize_prompts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -35,6 +35,7 @@ def generate(
     max_new_tokens: int,
     batch_size: int = 16,
     task: str = "",
+    turn_end: str | None = None,
 ) -> Generation:
     """Continue each prompt with the most probable token until EOS.
 
@@ -48,6 +49,8 @@ def generate(
         max_new_tokens: most tokens generated for a prompt.
         batch_size: most prompts in a batch.
         task: the task's name, for the message.
+        turn_end: what ends each answer of chat, from `chat.render`: it stops generation and is left out of
+            the text. None for prompts that no chat template wrote.
 
     Returns:
         Texts, the number of tokens, and the time they took.
@@ -58,10 +61,10 @@ def generate(
     import torch
 
     pad = ensure_pad_token(tokenizer)
-    rows = tokenize_prompts(prompts, tokenizer)
+    rows = tokenize_prompts(prompts, tokenizer, chat=turn_end is not None)
     check_context(rows, max_new_tokens, context_length(model), task=task)
     device = next(model.parameters()).device
-    settings = _greedy(model, tokenizer, max_new_tokens, pad)
+    settings = _greedy(model, stop_tokens(tokenizer, turn_end), max_new_tokens, pad)
     generated: list[list[int]] = [[] for _ in rows]
     was_training = model.training
     model.eval()
@@ -82,7 +85,11 @@ def generate(
         seconds = time.perf_counter() - start
     finally:
         model.train(was_training)
-    texts = [str(tokenizer.decode(ids, skip_special_tokens=True)).strip() for ids in generated]
+    end = _visible(turn_end, tokenizer)
+    texts = [
+        str(tokenizer.decode(ids, skip_special_tokens=True)).strip().removesuffix(end).strip()
+        for ids in generated
+    ]
     return Generation(texts, sum(len(ids) for ids in generated), seconds)
 
 
@@ -145,11 +152,19 @@ def check_context(
             )
 
 
-def _greedy(model: Any, tokenizer: "PreTrainedTokenizerBase", max_new_tokens: int, pad: int) -> Any:
+def _visible(turn_end: str | None, tokenizer: "PreTrainedTokenizerBase") -> str:
+    """What remains of a turn's end in decoded text: tokens that the vocabulary does not declare special."""
+    if turn_end is None:
+        return ""
+    ids = tokenizer(turn_end, add_special_tokens=False)["input_ids"]
+    return str(tokenizer.decode(ids, skip_special_tokens=True)).strip()
+
+
+def _greedy(model: Any, ends: set[int], max_new_tokens: int, pad: int) -> Any:
     from transformers import GenerationConfig
 
     own = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
-    stops = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])} - {None}
+    stops = {*ends, *(own if isinstance(own, list) else [own])} - {None}
     # transformers fills what is unset from the model's own settings: name all that would change greedy text.
     return GenerationConfig(
         do_sample=False,

@@ -6,24 +6,20 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from amplitune.errors import ConfigError, DataError
+from amplitune.study.chat import render
 from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.data import (
-    answers_cut,
-    tokenize_classification,
-    tokenize_generation,
-    tokenize_prompts,
-    unknown_tokens,
-)
+from amplitune.study.data import answers_cut, prompt_tokens, unknown_tokens
 from amplitune.study.generation import check_context, context_length
 from amplitune.study.methods import apply_method, find_method
 from amplitune.study.models import load_config, load_tokenizer, skeleton
 from amplitune.study.tasks import Task, TaskConfig, load_task
+from amplitune.study.token_cache import tokenized
 
 
 def tokenize(
     task: Task, config: TaskConfig, tokenizer: PreTrainedTokenizerBase
 ) -> dict[str, list[dict[str, Any]]]:
-    """Tokenise the splits that training reads, and the test split with them.
+    """Tokenise the splits that training reads, and the test split with them; chat is rendered first.
 
     Args:
         task: the examples.
@@ -36,12 +32,13 @@ def tokenize(
     Raises:
         DataError: an answer is cut away entirely by truncation.
     """
-    make: Callable[..., Any] = tokenize_generation if task.kind == "generation" else tokenize_classification
-    splits = {"train": task.train, "validation": task.validation, "test": task.test}
-    return {
-        split: make(examples, tokenizer, config.max_length, task=task.name, split=split)
-        for split, examples in splits.items()
-    }
+    rows = {}
+    for split, examples in (("train", task.train), ("validation", task.validation), ("test", task.test)):
+        written, turn_end = render(examples, config, tokenizer, split=split)
+        rows[split] = tokenized(
+            task.kind, written, tokenizer, config.max_length, task=task.name, split=split, turn_end=turn_end
+        )
+    return rows
 
 
 def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
@@ -69,7 +66,8 @@ def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
         tokenizer = load_tokenizer(specs[0])
         rows = tokenize(task, config, tokenizer)
         if task.kind == "generation":
-            _remark_on_tokens(rows, tokenizer, config, say)
+            _, turn_end = render(task.train[:1], config, tokenizer)
+            _remark_on_tokens(rows, tokenizer, config, turn_end, say)
         _check_bertscore(study, config)
         for spec in specs:
             _check_fit(spec, task, rows, tokenizer, say)
@@ -90,8 +88,8 @@ def _check_fit(
     except NotImplementedError:
         say(f"{spec.method.name} starts from the weights, so it is checked only when it runs.")
     context = context_length(model)
-    for split, tokenized in rows.items():
-        longest = max((len(row["input_ids"]) for row in tokenized), default=0)
+    for split, split_rows in rows.items():
+        longest = max((len(row["input_ids"]) for row in split_rows), default=0)
         if context is not None and longest > context:
             raise DataError(
                 f"`max_length` of task {task.name!r} must keep examples within the {context} tokens that "
@@ -100,23 +98,23 @@ def _check_fit(
                 f"Set max_length: {context} or less, or use another model."
             )
     if task.kind == "generation":
-        prompts = tokenize_prompts([example.prompt for example in task.test], tokenizer)
-        check_context(prompts, spec.task.max_new_tokens, context, task=task.name)
+        check_context(prompt_tokens(rows["test"]), spec.task.max_new_tokens, context, task=task.name)
 
 
 def _remark_on_tokens(
     rows: dict[str, list[dict[str, Any]]],
     tokenizer: PreTrainedTokenizerBase,
     config: TaskConfig,
+    turn_end: str | None,
     say: Callable[[str], object],
 ) -> None:
-    for split, tokenized in rows.items():
-        if cut := answers_cut(tokenized, tokenizer):
+    for split, split_rows in rows.items():
+        if cut := answers_cut(split_rows, tokenizer, turn_end):
             say(
-                f"{config.name}: {cut} of {len(tokenized)} answers of the {split} split lose their end to "
+                f"{config.name}: {cut} of {len(split_rows)} answers of the {split} split lose their end to "
                 f"max_length {config.max_length}."
             )
-        if unknown := unknown_tokens(tokenized, tokenizer):
+        if unknown := unknown_tokens(split_rows, tokenizer):
             say(
                 f"{config.name}: {unknown} tokens of the {split} split are unknown to the vocabulary; "
                 "`substitutions` can replace what it lacks."

@@ -11,7 +11,7 @@ from amplitune.study.formats import FORMATS, check_template
 from amplitune.study.metrics import METRICS, default_metrics
 from amplitune.study.strict import StrictModel
 
-FormatName = Literal["auto", "alpaca", "prompt-completion", "text-label"]
+FormatName = Literal["auto", "chat", "alpaca", "prompt-completion", "text-label"]
 
 
 class TaskConfig(StrictModel):
@@ -47,11 +47,11 @@ class TaskConfig(StrictModel):
     test_file: str | None = Field(default=None, description="file that is held out")
 
     format: FormatName = Field(
-        default="auto", description="alpaca, prompt-completion or text-label; auto goes by the columns"
+        default="auto", description="chat, alpaca, prompt-completion or text-label; auto goes by the columns"
     )
     columns: dict[str, str] = Field(
         default_factory=dict,
-        description="role to column where names differ; roles: instruction, input, output; "
+        description="role to column where names differ; roles: messages; instruction, input, output; "
         "prompt, completion; references (a list of answers); text, label",
     )
     labels: list[str] | None = Field(
@@ -63,6 +63,10 @@ class TaskConfig(StrictModel):
         description="roles in braces; a line with only an empty {input} is left out; unset, the format's own",
     )
     separator: str = Field(default="\n", description="text between prompt and answer")
+    chat_template: str | None = Field(
+        default=None,
+        description="Jinja text, or a file of it, that writes chat messages; unset, the model's own",
+    )
     substitutions: dict[str, str] = Field(
         default_factory=dict,
         description="replacements in the finished prompt, in order, for what a tokenizer lacks",

@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 
 from amplitune.errors import ConfigError, DataError
-from amplitune.study.examples import Example, Task, TaskKind, carve_validation, group_references, subset
+from amplitune.study.chat import check_chat_settings
+from amplitune.study.conversation import Message, read_conversation
+from amplitune.study.examples import (
+    Example,
+    Task,
+    TaskKind,
+    carve_validation,
+    group_references,
+    last_answers,
+    subset,
+)
 from amplitune.study.formats import (
     ANSWER_ROLES,
     FORMATS,
@@ -24,9 +34,10 @@ def load_task(task: TaskConfig) -> Task:
     """Read a task's data and turn its rows into examples.
 
     Training rows become one example each (one for each reference where a row lists several); evaluation rows
-    that share a prompt become one example with all their references. Rows without an answer are left out and
-    counted in the note. Without validation data, a tenth of the training prompts is split off by `data_seed`;
-    the test data is only ever read for testing.
+    that share a prompt become one example with all their references. Of chat, each answer of a training
+    conversation is an example with the turns before it; evaluation conversations are scored by their last
+    answer. Rows without an answer are left out and counted in the note. Without validation data, a tenth of
+    the training prompts is split off by `data_seed`; the test data is only ever read for testing.
 
     Args:
         task: the configuration.
@@ -48,8 +59,10 @@ def load_task(task: TaskConfig) -> Task:
             "Remove kind, or set format and columns."
         )
     task.metric_names(form.kind)
+    check_chat_settings(task, name)
     template = form.template if task.prompt_template is None else task.prompt_template
-    check_template(template, name, task.name)
+    if name != "chat":
+        check_template(template, name, task.name)
 
     notes = []
     splits: dict[str, list[Example]] = {}
@@ -61,6 +74,10 @@ def load_task(task: TaskConfig) -> Task:
             if labels is None:
                 labels = class_names(table, assigned["label"], task.labels, task.name)
             splits[role] = _classification_examples(task, table, assigned, template, labels, role)
+        elif name == "chat":
+            splits[role] = _chat_examples(task, table, assigned["messages"], role)
+            if role == "train":
+                notes.append(f"{len(table.rows)} conversations with {len(splits[role])} answers to train on")
         else:
             splits[role] = _generation_examples(task, table, assigned, template, role)
             dropped = len(table.rows) - len({example.index for example in splits[role]})
@@ -73,6 +90,8 @@ def load_task(task: TaskConfig) -> Task:
         validation = splits["validation"]
     else:
         train, validation = carve_validation(train, task.data_seed, task.name)
+        if name == "chat":
+            validation = last_answers(validation)
         notes.append(
             f"no validation data: {len(validation)} examples split off the training data, seed "
             f"{task.data_seed}"
@@ -111,9 +130,13 @@ def _prompt(task: TaskConfig, table: Table, row: int, assigned: dict[str, str], 
             f"row {row} (counted from 0) has none.\n"
             "Fill it in, or delete the row."
         )
+    return _substituted(task, prompt)
+
+
+def _substituted(task: TaskConfig, text: str) -> str:
     for old, new in task.substitutions.items():
-        prompt = prompt.replace(old, new)
-    return prompt
+        text = text.replace(old, new)
+    return text
 
 
 def _classification_examples(
@@ -127,6 +150,18 @@ def _classification_examples(
         )
         for row in range(len(table.rows))
     ]
+
+
+def _chat_examples(task: TaskConfig, table: Table, column: str, split: str) -> list[Example]:
+    examples = []
+    for row, values in enumerate(table.rows):
+        messages = read_conversation(values.get(column), f"row {row} (counted from 0) of {table.source}")
+        asked = tuple(Message(m.role, _substituted(task, m.content)) for m in messages)
+        for turn, message in enumerate(messages):
+            if message.role == "assistant" and (split == "train" or turn == len(messages) - 1):
+                answer = message.content.strip()
+                examples.append(Example("", answer, (answer,), index=row, messages=asked[:turn]))
+    return examples
 
 
 def _generation_examples(
