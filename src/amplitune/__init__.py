@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from amplitune.adapters import (
+    ControlConfig,
     ParameterCount,
     QAAConfig,
     SoRAConfig,
@@ -15,6 +16,7 @@ from amplitune.adapters import (
 __version__ = version("amplitune")
 
 __all__ = [
+    "ControlConfig",
     "ParameterCount",
     "QAAConfig",
     "SoRAConfig",

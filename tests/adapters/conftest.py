@@ -1,5 +1,6 @@
-"""Tiny random models of three architectures, and the two methods' configs for them."""
+"""Tiny random models of three architectures, and the methods' configs for them."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from transformers import (
     PreTrainedModel,
 )
 
-from amplitune import QAAConfig, SoRAConfig
+from amplitune import ControlConfig, QAAConfig, SoRAConfig
 
 VOCABULARY = 50
 
@@ -86,7 +87,11 @@ ARCHITECTURES = (
     Architecture("gpt2", _gpt2, "CAUSAL_LM", ("c_attn", "c_proj")),
     Architecture("bert", _bert, "SEQ_CLS", ("query", "value"), ("classifier",)),
 )
-METHODS: dict[str, Callable[..., Any]] = {"qaa": QAAConfig, "sora": SoRAConfig}
+METHODS: dict[str, Callable[..., Any]] = {
+    "qaa": QAAConfig,
+    "sora": SoRAConfig,
+    "control": functools.partial(ControlConfig, features="givens"),
+}
 
 MakeConfig = Callable[..., Any]
 Wrap = Callable[..., PeftModel]

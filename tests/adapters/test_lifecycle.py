@@ -205,7 +205,14 @@ def test_adapter_names_is_refused(
 
 def test_generation(method: str, llama: Architecture, wrap: Wrap, tokens: Tensor) -> None:
     model: Any = wrap(method, llama)
-    generated = model.generate(input_ids=tokens, max_new_tokens=4, do_sample=False, pad_token_id=0)
+    # The mask is given, because the tokens have a 0 among them that is no padding.
+    generated = model.generate(
+        input_ids=tokens,
+        attention_mask=torch.ones_like(tokens),
+        max_new_tokens=4,
+        do_sample=False,
+        pad_token_id=0,
+    )
     sequence = tokens
     for _ in range(4):
         sequence = torch.cat([sequence, logits(model, sequence)[:, -1:].argmax(-1)], dim=1)

@@ -18,13 +18,14 @@ from peft.mapping import (
 from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import PeftType
 
-from amplitune import QAAConfig, SoRAConfig
+from amplitune import ControlConfig, QAAConfig, SoRAConfig
 from amplitune.adapters import registration
+from amplitune.adapters.control.model import ControlModel
 from amplitune.adapters.qaa.model import QAAModel
 from amplitune.adapters.sora.model import SoRAModel
 from amplitune.errors import AmplituneError
 
-NAMES = ["QAA", "SORA"]
+NAMES = ["QAA", "SORA", "CONTROL"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -57,8 +58,10 @@ def test_pefts_own_members_are_untouched() -> None:
         PeftType("NO_SUCH_METHOD")
 
 
-def test_all_of_pefts_mappings_know_both_methods() -> None:
-    for name, config, model in (("QAA", QAAConfig, QAAModel), ("SORA", SoRAConfig, SoRAModel)):
+def test_all_of_pefts_mappings_know_the_methods() -> None:
+    assert [name.upper() for name in registration.METHODS] == NAMES
+    configs, models = (QAAConfig, SoRAConfig, ControlConfig), (QAAModel, SoRAModel, ControlModel)
+    for name, config, model in zip(NAMES, configs, models, strict=True):
         assert PEFT_TYPE_TO_CONFIG_MAPPING[PeftType(name)] is config
         assert PEFT_TYPE_TO_TUNER_MAPPING[PeftType(name)] is model
         # transformers' delete_adapter builds the prefix from the type in this way.

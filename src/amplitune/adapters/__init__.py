@@ -1,5 +1,6 @@
-"""QAA and SoRA as peft tuners; importing this package registers them with peft."""
+"""QAA, SoRA and CONTROL as peft tuners; importing this package registers them with peft."""
 
+from amplitune.adapters.control.config import ControlConfig
 from amplitune.adapters.parameters import ParameterCount, count_parameters
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.adapters.registration import register
@@ -9,6 +10,7 @@ from amplitune.adapters.sora.proximal import create_sora_optimizer
 from amplitune.adapters.sora.prune import prune_to_lora
 
 __all__ = [
+    "ControlConfig",
     "GateSparsity",
     "ParameterCount",
     "QAAConfig",

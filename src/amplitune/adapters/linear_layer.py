@@ -94,6 +94,10 @@ class LinearAdapterLayer(nn.Module, BaseTunerLayer):
         """Raise ConfigError when the method cannot wrap `module`, before any module is replaced."""
         linear_features(module, module_name)
 
+    def has_adapter(self, adapter_name: str) -> bool:
+        """Whether this layer has parameters of the adapter; an adapter may wrap some of the layers only."""
+        return any(adapter_name in getattr(self, name) for name in self.adapter_layer_names)
+
     def place_adapter(self, adapter_name: str, config: TargetingConfig) -> None:
         """Put a new adapter where the base layer is, and let it train if it is active."""
         self._move_adapter_to_device_of_base_layer(adapter_name)
@@ -132,8 +136,7 @@ class LinearAdapterLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters or self.merged:
             return result
         dtype = result.dtype
-        present = getattr(self, self.adapter_layer_names[0])
         for adapter_name in self.active_adapters:
-            if adapter_name in present:
+            if self.has_adapter(adapter_name):
                 result = self.add_branch(result, x, adapter_name)
         return result.to(dtype)

@@ -1,4 +1,4 @@
-"""The registration of QAA and SoRA with peft, and the only place that touches peft's registries."""
+"""The registration of our methods with peft, and the only place that touches peft's registries."""
 
 from typing import Any
 
@@ -6,6 +6,8 @@ from peft.tuners.tuners_utils import BaseTuner
 from peft.utils import PeftType, register_peft_method
 from peft.utils.peft_types import PeftType as _PeftTypeAtItsSource
 
+from amplitune.adapters.control.config import ControlConfig
+from amplitune.adapters.control.model import ControlModel
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.adapters.qaa.model import QAAModel
 from amplitune.adapters.sora.config import SoRAConfig
@@ -16,11 +18,12 @@ from amplitune.errors import AmplituneError
 METHODS: dict[str, tuple[type[Any], type[Any]]] = {
     "qaa": (QAAConfig, QAAModel),
     "sora": (SoRAConfig, SoRAModel),
+    "control": (ControlConfig, ControlModel),
 }
 
 
 def register() -> None:
-    """Make QAA and SoRA known to peft; a second call changes nothing.
+    """Make QAA, SoRA and CONTROL known to peft; a second call changes nothing.
 
     Raises:
         AmplituneError: the installed peft lacks what the tuners build on, its enumeration of methods cannot

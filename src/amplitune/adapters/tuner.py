@@ -15,7 +15,7 @@ from amplitune.errors import ConfigError, near_matches
 
 
 class LinearTuner(BaseTuner):
-    """What QAA's and SoRA's tuners share; a subclass sets `prefix` and `tuner_layer_cls`."""
+    """What the tuners of QAA, SoRA and CONTROL share; a subclass sets `prefix` and `tuner_layer_cls`."""
 
     tuner_layer_cls: type[LinearAdapterLayer]
     target_module_mapping: Any = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING

@@ -89,9 +89,9 @@ def test_own_wires_and_words_make_the_circuit_of_every_module_that_has_them() ->
 
 
 def test_every_field_says_what_it_is_for() -> None:
-    from amplitune import SoRAConfig
+    from amplitune import ControlConfig, SoRAConfig
 
-    for config in (QAAConfig, SoRAConfig):
+    for config in (QAAConfig, SoRAConfig, ControlConfig):
         declared = fields(config)
         assert len(declared) > 20
         assert all(field.metadata["help"].strip() for field in declared)

@@ -1,20 +1,17 @@
 """The SoRA branch of one linear layer."""
 
 import math
-import warnings
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 from torch.nn import functional
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.errors import ConfigError
 
 
-class SoRALinear(LinearAdapterLayer):
+class SoRALinear(MergeableLayer):
     """A frozen linear layer with a gated low-rank branch.
 
         y = W0 x (+ b0) + (lora_alpha / r) B (g * (A dropout(x)))
@@ -76,42 +73,3 @@ class SoRALinear(LinearAdapterLayer):
         gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
         delta = (gated @ self.sora_A[adapter_name]) * self.sora_scaling[adapter_name]
         return delta.T if self.is_transposed else delta
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the adapters to the base weight.
-
-        Args:
-            safe_merge: leave the base weight as it is and raise if the sum is not finite.
-            adapter_names: the adapters; by default the active ones.
-
-        Raises:
-            ConfigError: with `safe_merge`, the merged weight has infinite or NaN entries.
-        """
-        for adapter_name in check_adapters_to_merge(self, adapter_names):
-            if adapter_name not in self.sora_A:
-                continue
-            merged = self._base_weight_plus(adapter_name, sign=1)
-            if safe_merge and not torch.isfinite(merged).all():
-                raise ConfigError(
-                    f"`safe_merge` needs finite weights, but merging adapter {adapter_name!r} gives "
-                    "infinities or NaNs detected in the merged weights. The adapter seems to be broken: "
-                    "train it again with a lower learning rate."
-                )
-            self.set_base_weight(merged)
-            self.merged_adapters.append(adapter_name)
-
-    def unmerge(self) -> None:
-        """Subtract the merged adapters from the base weight."""
-        if not self.merged:
-            warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
-            return
-        while self.merged_adapters:
-            adapter_name = self.merged_adapters.pop()
-            if adapter_name in self.sora_A:
-                self.set_base_weight(self._base_weight_plus(adapter_name, sign=-1))
-
-    @torch.no_grad()
-    def _base_weight_plus(self, adapter_name: str, sign: int) -> Tensor:
-        # One rounding to the weight's dtype, after the sum.
-        weight = self.get_base_weight()
-        return (weight + sign * self.get_delta_weight(adapter_name)).to(weight.dtype)

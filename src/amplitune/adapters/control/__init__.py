@@ -1,0 +1,1 @@
+"""CONTROL: adapters without a circuit that QAA is compared with."""

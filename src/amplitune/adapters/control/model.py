@@ -1,0 +1,19 @@
+"""The tuner that puts CONTROL adapters into a model."""
+
+from amplitune.adapters.control.layer import ControlLinear
+from amplitune.adapters.tuner import LinearTuner
+
+
+class ControlModel(LinearTuner):
+    """A model whose target modules carry a CONTROL branch; made by `peft.get_peft_model`."""
+
+    prefix = "control_"
+    tuner_layer_cls = ControlLinear
+
+    def _check_merge_allowed(self) -> None:
+        """Refuse to merge before the first layer is touched."""
+        super()._check_merge_allowed()
+        for layer in self.model.modules():
+            if isinstance(layer, ControlLinear):
+                for adapter_name in layer.active_adapters:
+                    layer.check_mergeable(adapter_name)
