@@ -8,7 +8,9 @@ from peft import PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
 from amplitune.errors import ConfigError, near_matches
+from amplitune.study.adapter_settings import setting_problems
 from amplitune.study.methods import Method, adapter_config
+from amplitune.study.problems import InvalidKeysError
 from amplitune.study.space import Choices, Range, Space, parse_space
 from amplitune.study.training_config import TrainingConfig
 
@@ -142,7 +144,8 @@ def _check(method: Method, config: Mapping[str, Any], spaces: Mapping[str, Space
         for value in space.samples():
             try:
                 if key.startswith("config."):
-                    _check_type(key, value, getattr(adapter_config(method, "generation", config), _name(key)))
+                    if problems := setting_problems(method, {_name(key): value}):
+                        raise InvalidKeysError(problems)
                     adapter_config(method, "generation", {**config, _name(key): value})
                 else:
                     TrainingConfig.parse({_name(key): value})
@@ -150,17 +153,6 @@ def _check(method: Method, config: Mapping[str, Any], spaces: Mapping[str, Space
                 raise ConfigError(
                     f"`search_space.{key}` must hold values that can be set, but {error}"
                 ) from None
-
-
-def _check_type(key: str, value: Any, default: Any) -> None:
-    """Refuse another type than the setting's default has: few of peft's configs look at their values."""
-    wanted = {bool: "true or false", int: "an integer", float: "a number", str: "text"}.get(type(default))
-    fits = isinstance(value, type(default)) and isinstance(value, bool) == isinstance(default, bool)
-    if isinstance(default, float):
-        fits = isinstance(value, int | float) and not isinstance(value, bool)
-    # Some settings take a name or a list.
-    if wanted is not None and not fits and not (isinstance(default, str) and isinstance(value, list)):
-        raise ConfigError(f"`{key}` must be {wanted}, but is {value!r}.")
 
 
 def _near(key: str, valid: list[str]) -> str:

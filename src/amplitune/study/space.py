@@ -29,6 +29,17 @@ class Choices:
         """Values by which the space can be checked: all of them."""
         return list(self.values)
 
+    def ordered(self) -> list[Any]:
+        """The values: numbers from the smallest, others as they are listed."""
+        return sorted(self.values) if all(map(_is_number, self.values)) else list(self.values)
+
+    def nearest(self, value: Any) -> Any:
+        """The value itself if it is listed, otherwise the nearest number or else the first value."""
+        numbers = [entry for entry in self.values if _is_number(entry)]
+        if value in self.values or not _is_number(value) or not numbers:
+            return value if value in self.values else self.values[0]
+        return min(numbers, key=lambda number: abs(number - value))
+
     def at_edge(self, value: Any) -> bool:
         """Whether a better value may lie beyond: the smallest or largest of numbers, save a count of one.
 
@@ -72,6 +83,10 @@ class Range:
     def samples(self) -> list[Any]:
         """Values by which the space can be checked: its ends."""
         return [self.low, self.high]
+
+    def nearest(self, value: Any) -> Any:
+        """The value itself if it lies between the ends, otherwise the nearer end or else the middle."""
+        return min(max(value, self.low), self.high) if _is_number(value) else self.at(0.5)
 
     def position(self, value: float) -> float:
         """Where a value lies between low (0) and high (1), on the range's scale."""
