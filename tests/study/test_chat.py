@@ -83,14 +83,13 @@ def test_the_loss_is_on_the_answer_and_the_end_of_its_turn(write_task: WriteTask
     border = last["completion_mask"].index(1)
     assert last["completion_mask"] == [0] * border + [1] * (len(last["input_ids"]) - border)
     prompt, answer = (
-        tokenizer.decode(last["input_ids"][:border]),
-        tokenizer.decode(last["input_ids"][border:]),
+        str(tokenizer.decode(part)) for part in (last["input_ids"][:border], last["input_ids"][border:])
     )
     assert prompt.endswith(start) and answer == trained
     assert "The answer." in prompt, "earlier turns are read, not trained"
     assert first["input_ids"].count(tokenizer.bos_token_id) == template.count("bos_token")
     border = first["completion_mask"].index(1)
-    assert tokenizer.decode(first["input_ids"][border:]).strip() == trained.strip().replace(
+    assert str(tokenizer.decode(first["input_ids"][border:])).strip() == trained.strip().replace(
         "Kim lives in Oslo.", "The answer."
     )
 
