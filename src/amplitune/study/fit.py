@@ -1,9 +1,7 @@
 """Fitting a model to a task: loading it, adapting it by the method and training it."""
 
 import shutil
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +9,7 @@ import transformers
 from transformers import PreTrainedTokenizerBase
 
 from amplitune.adapters import count_parameters
+from amplitune.study.checkpoints import FOLDER as CHECKPOINTS
 from amplitune.study.config import RunSpec
 from amplitune.study.memory import read_peak, reset_peak
 from amplitune.study.methods import apply_method, find_method
@@ -18,6 +17,27 @@ from amplitune.study.models import load_config, load_model
 from amplitune.study.rundir import RunDirectory
 from amplitune.study.tasks import Task
 from amplitune.study.training import StepClock, train
+
+
+class PeakMemory:
+    """Peak memory of a training, the largest of its parts where it was resumed."""
+
+    def __init__(self) -> None:
+        self._before = 0
+        reset_peak()
+
+    def read(self) -> tuple[int, str]:
+        """Bytes, and what kind of memory it is."""
+        peak, kind = read_peak()
+        return max(self._before, peak), kind
+
+    def state_dict(self) -> dict[str, Any]:
+        """The peak so far, for a checkpoint."""
+        return {"bytes": self.read()[0]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self._before = int(state["bytes"])
 
 
 def prepare(spec: RunSpec) -> None:
@@ -67,10 +87,18 @@ def fit(
         lambda event: folder.append("metrics.jsonl", event),
         lambda done, total: folder.progress("training", done, total),
     )
-    reset_peak()
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = train(model, tokenizer, splits, spec, Path(scratch), clock)
-    efficiency["peak_memory_bytes"], efficiency["peak_memory_kind"] = read_peak()
+    peak = PeakMemory()
+    trainer = train(
+        model,
+        tokenizer,
+        splits,
+        spec,
+        folder.path / CHECKPOINTS,
+        clock,
+        {"folder": folder, "peak_memory": peak},
+        folder.checkpoint,
+    )
+    efficiency["peak_memory_bytes"], efficiency["peak_memory_kind"] = peak.read()
     efficiency["step_seconds"] = clock.median_step
     efficiency["train_seconds"] = clock.seconds
     efficiency["tokens_per_second"] = trainer.state.num_input_tokens_seen / clock.seconds

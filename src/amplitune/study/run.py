@@ -1,16 +1,19 @@
 """One run of a study: load, adapt, train, evaluate on the test split, and keep everything."""
 
+import contextlib
 import sys
-import time
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import transformers
+
 from amplitune.study.config import RunSpec
 from amplitune.study.environment import describe_environment
 from amplitune.study.evaluation import evaluate
+from amplitune.study.failures import explain
 from amplitune.study.fit import fit, prepare
 from amplitune.study.models import load_tokenizer
 from amplitune.study.preflight import tokenize
@@ -37,35 +40,40 @@ def run(spec: RunSpec, directory: Path, study_file: Path, overrides: Sequence[st
     task = load_task(spec.task)
     spec = spec.model_copy(update={"task": spec.task.resolved(task.kind)})
     folder = RunDirectory(directory, spec, study_file, overrides)
-    began, clock = datetime.now(UTC), time.monotonic()
     reason = None
     try:
         _run(spec, task, folder)
     except Exception as error:  # whatever went wrong is the run's result
-        traceback.print_exc(file=sys.stderr)
-        reason = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(OSError):  # a full disk takes no traceback either
+            traceback.print_exc(file=sys.stderr)
+        reason = explain(error)
     status = {
         "status": "done" if reason is None else "failed",
         "reason": reason,
-        "started": began.isoformat(timespec="seconds"),
+        "started": folder.started,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "seconds": time.monotonic() - clock,
+        "seconds": folder.seconds,
     }
     folder.complete(status)
     return status
 
 
 def _run(spec: RunSpec, task: Task, folder: RunDirectory) -> None:
+    """The steps of a run, in their order."""
     prepare(spec)
     folder.write("env.json", describe_environment())
     folder.progress("loading")
     tokenizer = load_tokenizer(spec)
     splits = tokenize(task, spec.task, tokenizer)
     model, efficiency = fit(spec, task, tokenizer, splits, folder)
+    # What follows is the same whether the training was resumed or not.
+    transformers.set_seed(spec.seed)
     folder.progress("evaluating")
-    scores, predictions, speed = evaluate(model, tokenizer, task, task.test, splits["test"], spec)
+    # A trial of tuning never reads the test split.
+    split, examples = ("test", task.test) if spec.trial is None else ("validation", task.validation)
+    scores, predictions, speed = evaluate(model, tokenizer, task, examples, splits[split], spec)
     for prediction in predictions:
         folder.append("predictions.jsonl", prediction)
-    folder.append("metrics.jsonl", {"event": "test", **scores, "examples": len(predictions)})
+    folder.append("metrics.jsonl", {"event": split, **scores, "examples": len(predictions)})
     efficiency["generation_tokens_per_second"] = speed
     folder.append("metrics.jsonl", {"event": "efficiency", **efficiency})

@@ -4,15 +4,28 @@ import json
 import math
 import shlex
 import shutil
+import sys
+import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from amplitune.errors import ConfigError
 from amplitune.study.atomic import PARTIAL, write_atomically
+from amplitune.study.checkpoints import FOLDER as CHECKPOINTS
+from amplitune.study.checkpoints import Checkpoint, newest
 from amplitune.study.config import RunSpec
-from amplitune.study.stored_run import read_object
+from amplitune.study.environment import describe_environment
+from amplitune.study.locks import Lock
+from amplitune.study.same_settings import differing_settings
+from amplitune.study.stored_run import read_lines, read_object
 from amplitune.study.study_file import to_yaml
+
+SAME_ENVIRONMENT = ("python", "packages", "amplitune_commit", "device", "cuda")
+"""What must be as it was for a killed run to go on; otherwise it begins again."""
 
 
 def partial_folder(directory: Path, spec: RunSpec) -> Path:
@@ -21,18 +34,27 @@ def partial_folder(directory: Path, spec: RunSpec) -> Path:
     return folder.with_name(folder.name + PARTIAL)
 
 
+def lock_file(directory: Path, spec: RunSpec) -> Path:
+    """What a process holds while it does a run; it is gone when the run is complete."""
+    folder = directory / spec.folder
+    return folder.with_name(f".{folder.name}.lock")
+
+
 class RunDirectory:
-    """The files of one run (design: DIR/runs/<task>/<method>/seed-<n>/).
+    """The files of one run (design: DIR/runs/<task>/<method>/seed-<n>/), held by one process at a time.
+
+    What a killed process has left is gone on from if it is of the same run and has a checkpoint; `checkpoint`
+    is that one. Otherwise the run begins again.
 
     Args:
         directory: the study's folder.
         spec: the run.
         study_file: the study's YAML, for the command that is kept.
         overrides: what was set over that file, for the same.
-        adopt: keep the files that a process which died has left, instead of beginning again.
+        adopt: keep all files that a process which died has left, to complete the folder with its status.
 
     Raises:
-        ConfigError: the run is there already; nothing is overwritten.
+        ConfigError: the run is there already, and nothing is overwritten; or another process is doing it.
     """
 
     def __init__(
@@ -44,19 +66,65 @@ class RunDirectory:
         adopt: bool = False,
     ) -> None:
         self.final = directory / spec.folder
+        self.path = partial_folder(directory, spec)
+        self.checkpoint: Checkpoint | None = None
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._clock, self._seconds_before = time.monotonic(), 0.0
+        self._check_new()
+        self._lock = Lock(lock_file(directory, spec))
+        if not self._lock.acquire():
+            raise ConfigError(
+                f"The run {self.final} must be done by one process at a time, but another one is doing it. "
+                "Wait for it, or choose another output folder with -o."
+            )
+        # The other process may have completed it since the first look.
+        self._check_new()
+        if self.path.exists() and not adopt:
+            self._take_over(spec)
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not (adopt and (self.path / "run.resolved.yaml").exists()):
+            self.write("run.resolved.yaml", to_yaml(spec))
+        if not (self.path / "command.txt").exists():
+            self.write("command.txt", shlex.join(_command(spec, study_file, overrides)) + "\n")
+
+    @property
+    def seconds(self) -> float:
+        """Time that the run has taken so far, in all its parts."""
+        return self._seconds_before + time.monotonic() - self._clock
+
+    def state_dict(self) -> dict[str, Any]:
+        """The times so far, for a checkpoint."""
+        return {"started": self.started, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.started, self._seconds_before = str(state["started"]), float(state["seconds"])
+
+    def _check_new(self) -> None:
         if self.final.exists():
             raise ConfigError(
                 f"The run {self.final} must be new, but is there already. "
                 "Choose another output folder with -o, or move that folder away."
             )
-        self.path = partial_folder(directory, spec)
-        if self.path.exists() and not adopt:
-            # What a killed run left: incomplete, and about to be made again from the same seed.
+
+    def _take_over(self, spec: RunSpec) -> None:
+        """Bring what a killed process left to its last checkpoint, or remove it."""
+        checkpoint = newest(self.path)
+        if checkpoint is None or not _same_run(self.path, spec):
             shutil.rmtree(self.path)
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.write("run.resolved.yaml", to_yaml(spec))
-        if not (self.path / "command.txt").exists():
-            self.write("command.txt", shlex.join(_command(spec, study_file, overrides)) + "\n")
+            return
+        kept = {"run.resolved.yaml", "command.txt", "metrics.jsonl", CHECKPOINTS}
+        for left in self.path.iterdir():
+            if left.name not in kept:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+        # What was logged after the checkpoint is logged again; what stands outside the steps too.
+        events = [
+            e for e in read_lines(self.path / "metrics.jsonl") if e.get("step", math.inf) <= checkpoint.step
+        ]
+        write_atomically(self.path / "metrics.jsonl", "".join(map(_line, events)))
+        self.checkpoint = checkpoint
+        self.load_state_dict(checkpoint.kept["folder"])
+        sys.stderr.write(f"going on from the checkpoint at step {checkpoint.step}\n")
 
     def write(self, name: str, content: str | Mapping[str, Any]) -> None:
         """Write one file: text as it is, a mapping as JSON."""
@@ -66,7 +134,7 @@ class RunDirectory:
     def append(self, name: str, event: Mapping[str, Any]) -> None:
         """Append one line of JSON and flush it, so that progress can be followed."""
         with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(_finite(event), ensure_ascii=False) + "\n")
+            file.write(_line(event))
 
     def progress(self, phase: str, done: int = 0, total: int = 0) -> None:
         """Say how far the run is, for whoever watches the folder."""
@@ -75,16 +143,32 @@ class RunDirectory:
         )
 
     def complete(self, status: Mapping[str, Any]) -> None:
-        """Write the status and give the folder its final name."""
+        """Write the status and give the folder its final name; a run that is complete needs no checkpoint."""
+        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
         for left in (self.path / "progress.json", *self.path.glob(f"*{PARTIAL}-*")):
             left.unlink(missing_ok=True)
         self.write("status.json", status)
         self.path.rename(self.final)
+        self._lock.release(remove=True)
 
 
 def read_progress(folder: Path) -> dict[str, Any]:
     """What a run's folder last said of its progress; empty where it says nothing yet."""
     return read_object(folder / "progress.json") or {}
+
+
+def _same_run(folder: Path, spec: RunSpec) -> bool:
+    """Whether a folder left behind is of this run, with the packages and the device of this process."""
+    try:
+        differing = differing_settings(spec, folder)
+    except (OSError, ValueError, yaml.YAMLError):
+        return False
+    left, now = read_object(folder / "env.json") or {}, describe_environment()
+    return not differing and all(left.get(key) == now[key] for key in SAME_ENVIRONMENT)
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    return json.dumps(_finite(event), ensure_ascii=False) + "\n"
 
 
 def _command(spec: RunSpec, study_file: Path, overrides: Sequence[str]) -> list[str]:

@@ -20,10 +20,13 @@ from transformers import (
     TrainerState,
     TrainingArguments,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from amplitune.errors import TrainingError
+from amplitune.study.checkpoints import Checkpoint, CheckpointCallback, Kept
 from amplitune.study.config import RunSpec
 from amplitune.study.methods import create_optimizer, find_method
+from amplitune.study.trainers import ResumableTrainer
 
 WARM_UP_STEPS = 3
 """Steps left out of the step time: they pay for caches and allocations."""
@@ -95,6 +98,14 @@ class StepClock(TrainerCallback):  # type: ignore[misc, unused-ignore]
         """Time spent in optimizer steps so far."""
         return sum(self.step_seconds)
 
+    def state_dict(self) -> dict[str, Any]:
+        """The times so far, for a checkpoint."""
+        return {"step_seconds": self.step_seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint: the times of a resumed run are those of its parts together."""
+        self.step_seconds[:] = state["step_seconds"]
+
     @property
     def median_step(self) -> float | None:
         """Median seconds of a step after warm-up; None where there are too few steps."""
@@ -109,6 +120,8 @@ def train(
     spec: RunSpec,
     scratch: Path,
     clock: StepClock,
+    kept: Mapping[str, Kept] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trainer:
     """Train the model in place.
 
@@ -117,15 +130,29 @@ def train(
         tokenizer: the model's.
         splits: "train" and "validation" as tokenised rows.
         spec: the run.
-        scratch: a folder for the trainer's own files.
+        scratch: a folder for the trainer's checkpoints.
         clock: times the steps and takes the losses.
+        kept: what else counts through the training, by name.
+        checkpoint: where to go on from; None to begin.
 
     Returns:
         The trainer, after training.
     """
+    kept = {"clock": clock, **(kept or {})}
     trainer = build_trainer(model, tokenizer, splits, spec, scratch)
     trainer.add_callback(clock)
-    trainer.train()
+    trainer.add_callback(CheckpointCallback(spec.training.save_steps, kept))
+    if checkpoint is None:
+        trainer.train()
+        return trainer
+    for name, part in kept.items():
+        part.load_state_dict(checkpoint.kept[name])
+    if checkpoint.step < spec.training.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint.path))
+    else:
+        # The Trainer would do one step more.
+        trainer._load_from_checkpoint(str(checkpoint.path))
+        trainer.state = TrainerState.load_from_json(str(checkpoint.path / TRAINER_STATE_NAME))
     return trainer
 
 
@@ -152,6 +179,7 @@ def build_trainer(
         "logging_steps": settings.logging_steps,
         "eval_strategy": "steps",
         "eval_steps": settings.eval_steps or math.ceil(settings.max_steps / 10),
+        # CheckpointCallback decides.
         "save_strategy": "no",
         "report_to": "none",
         # A NaN must be seen, not replaced by the mean of the finite losses around it.
@@ -183,8 +211,11 @@ def build_trainer(
         # trl reports every training run to the hub otherwise.
         constants.HF_HUB_DISABLE_TELEMETRY = True
 
+        class Generator(ResumableTrainer, SFTTrainer):  # type: ignore[misc, unused-ignore]
+            """trl's trainer with checkpoints of the trained parameters."""
+
         # The rows are tokenised and masked already, so nothing is left for trl to truncate.
-        return SFTTrainer(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
-    return Trainer(
+        return Generator(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
+    return ResumableTrainer(
         args=TrainingArguments(**arguments), data_collator=DataCollatorWithPadding(tokenizer), **common
     )
