@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 
 from amplitune.adapters import count_parameters
 from amplitune.errors import ConfigError
-from amplitune.study.methods import METHODS, apply_method, create_optimizer, find_method
+from amplitune.study.methods import CONTROLS, METHODS, apply_method, create_optimizer, find_method
 
 KINDS = {"llama": "generation", "gpt2": "generation", "bert": "classification"}
 # Output width of q_proj and v_proj: Llama's keys and values have half as many heads here.
@@ -34,15 +34,23 @@ def expected_trainable(method: str, model: str) -> int:
         "lora": sum(8 * (HIDDEN + d_out) for d_out in WIDTHS[model]),
         "sora": sum(8 * (HIDDEN + d_out) + 8 for d_out in WIDTHS[model]),
         "qaa": sum(QUBITS + QUBITS * d_out + d_out for d_out in WIDTHS[model]),
+        "qaa-givens": sum(QUBITS + QUBITS * d_out + d_out for d_out in WIDTHS[model]),
+        "qaa-frozen": sum(QUBITS * d_out + d_out for d_out in WIDTHS[model]),
+        "qaa-squares": sum(QUBITS * d_out + d_out for d_out in WIDTHS[model]),
+        # The outputs of every linear layer: attention's, and the feed-forward block's.
+        "bias": {"llama": 4 * HIDDEN + 2 * 40, "gpt2": 9 * HIDDEN, "bert": 5 * HIDDEN + 40}[model],
         # Keys and values of 20 virtual tokens.
         "prefix": 20 * 2 * (HIDDEN // 2 if model == "llama" else HIDDEN),
     }[method]
-    return LAYERS * per_layer + HEAD[model]
+    pooler = HIDDEN if (method, model) == ("bias", "bert") else 0
+    return LAYERS * per_layer + HEAD[model] + pooler
 
 
 @pytest.mark.parametrize("device", ["meta", "cpu"])
 @pytest.mark.parametrize("model", KINDS)
-@pytest.mark.parametrize("method", ["lora", "prefix", "sora", "qaa"])
+@pytest.mark.parametrize(
+    "method", ["lora", "prefix", "sora", "qaa", "bias", "qaa-frozen", "qaa-squares", "qaa-givens"]
+)
 def test_trainable_parameters_equal_the_formula(tiny: Path, method: str, model: str, device: str) -> None:
     wrapped = apply_method(build(tiny, model, device), find_method(method), KINDS[model], {})
     count = count_parameters(wrapped)
@@ -85,7 +93,7 @@ def test_any_other_peft_method_by_its_name(tiny: Path, method: str, device: str)
 
 
 def test_the_named_methods_are_those_of_the_comparison() -> None:
-    assert list(METHODS) == ["base", "full", "lora", "prefix", "sora", "qaa"]
+    assert list(METHODS) == ["base", "bias", "full", "lora", "prefix", "sora", "qaa", *CONTROLS]
     assert find_method("vera").learning_rate == 1e-3
 
 
@@ -119,7 +127,9 @@ def test_a_method_that_starts_from_the_weights_says_so_on_the_meta_device(tiny: 
     ).trainable
 
 
-@pytest.mark.parametrize("method", ["full", "lora", "sora", "qaa", "prefix"])
+@pytest.mark.parametrize(
+    "method", ["bias", "full", "lora", "sora", "qaa", "prefix", "qaa-frozen", "qaa-givens"]
+)
 def test_the_optimizer_holds_what_trains_and_decays_matrices_only(tiny: Path, method: str) -> None:
     model = apply_method(build(tiny, "llama"), find_method(method), "generation", {})
     config = model.peft_config["default"] if isinstance(model, peft.PeftModel) else None

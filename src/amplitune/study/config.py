@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from amplitune.errors import ConfigError, near_matches
+from amplitune.study.controls import check_controls, with_controls
 from amplitune.study.method_config import MethodConfig
 from amplitune.study.methods import find_method
 from amplitune.study.strict import StrictModel
@@ -79,7 +80,7 @@ class StudyConfig(StrictModel):
     tasks: list[TaskConfig] = Field(min_length=1, description="what to fine-tune for")
     methods: list[Annotated[MethodConfig, BeforeValidator(_as_method)]] = Field(
         default_factory=lambda: [
-            MethodConfig(method=m) for m in ("base", "full", "lora", "prefix", "sora", "qaa")
+            MethodConfig(method=m) for m in ("base", "bias", "full", "lora", "prefix", "sora", "qaa")
         ],
         min_length=1,
         description="names, or mappings with method, name, config, training",
@@ -141,6 +142,8 @@ class StudyConfig(StrictModel):
 
     @model_validator(mode="after")
     def _check(self) -> "StudyConfig":
+        if self.controls:
+            object.__setattr__(self, "methods", with_controls(self.methods))
         for what, names in (
             ("tasks", [task.name for task in self.tasks]),
             ("methods", [method.name for method in self.methods]),
@@ -156,6 +159,7 @@ class StudyConfig(StrictModel):
                         f"`{what}` must have distinct names, but {name!r} stands {names.count(name)} times. "
                         "Give each its own `name`."
                     )
+        check_controls(self.methods)
         if len(set(self.seeds)) != len(self.seeds):
             raise ConfigError(f"`seeds` must be distinct, but are {self.seeds}. Remove the repeated ones.")
         if self.tuning is not None and self.tuning.seed in self.seeds:

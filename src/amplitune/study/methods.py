@@ -44,6 +44,14 @@ METHODS = {
     method.name: method
     for method in (
         Method("base", "nothing"),
+        # A bias on the output of every linear layer; on classification, peft trains the head besides.
+        Method(
+            "bias",
+            "adapter",
+            "CONTROL",
+            learning_rate=2e-3,
+            config={"features": "bias", "target_modules": "all-linear"},
+        ),
         Method("full", "everything", learning_rate=2e-5),
         Method("lora", "adapter", "LORA", learning_rate=2e-4, config={"r": 8, "lora_alpha": 16}),
         # Past key values of a wrong length reach a recomputed layer (peft, transformers 5.23).
@@ -57,9 +65,20 @@ METHODS = {
         ),
         Method("sora", "adapter", "SORA", learning_rate=2e-4, config={"r": 8, "lora_alpha": 16}),
         Method("qaa", "adapter", "QAA", learning_rate=2e-3),
+        Method("qaa-frozen", "adapter", "QAA", learning_rate=2e-3, config={"train_angles": False}),
+        Method("qaa-no-entangler", "adapter", "QAA", learning_rate=2e-3, config={"entangler": "none"}),
+        Method("qaa-projection", "adapter", "CONTROL", learning_rate=2e-3, config={"features": "projection"}),
+        Method("qaa-squares", "adapter", "CONTROL", learning_rate=2e-3, config={"features": "squares"}),
+        Method("qaa-givens", "adapter", "CONTROL", learning_rate=2e-3, config={"features": "givens"}),
     )
 }
 """The named methods. Any other peft method is found by its peft name in lower case."""
+
+REFERENCES = ("base", "bias", "full")
+"""What checks a task: the untouched model, biases (and the head) alone, and full fine-tuning."""
+
+CONTROLS = ("qaa-frozen", "qaa-no-entangler", "qaa-projection", "qaa-squares", "qaa-givens")
+"""What tells whether QAA's result is due to its circuit; each changes or replaces one part of it."""
 
 
 def find_method(name: str) -> Method:
