@@ -19,10 +19,12 @@ def write_trial(
 ) -> None:
     path = folder / name.format(number)
     path.mkdir(parents=True)
-    (path / "run.resolved.yaml").write_text(
-        f"task: {{primary_metric: rougeL}}\ntraining: {{learning_rate: {settings['learning_rate']}}}\n"
-    )
-    (path / "settings.json").write_text(json.dumps(settings))
+    run = {
+        "task": {"primary_metric": "rougeL"},
+        "training": {"learning_rate": settings["learning_rate"], "max_steps": 2},
+        "method": {"config": {"r": settings["config.r"], "lora_alpha": 16}},
+    }
+    (path / "run.resolved.yaml").write_text(json.dumps(run))
     events = [{"event": "eval", "step": 1, "eval_loss": 3.0}, {"event": "eval", "step": 2, "eval_loss": 2.5}]
     events += [{"event": "validation", "rougeL": score, "bleu": 1.0}] if score is not None else []
     (path / "metrics.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
@@ -35,10 +37,13 @@ def test_every_finished_trial_is_a_row(tmp_path: Path) -> None:
     write_trial(folder, 0, 0.25, {"learning_rate": 0.001, "config.r": 8})
     write_trial(folder, 1, None, {"learning_rate": 0.1, "config.r": 8}, reason="TrainingError: not finite")
     write_trial(folder, 10, 0.5, {"learning_rate": 0.03, "config.r": 32})
-    write_trial(folder, 2, 0.9, {"learning_rate": 0.03}, name="trial-{:03d}.partial")
-    write_trial(folder.with_name("lora.failed-1") / "x", 0, 0.9, {"learning_rate": 0.03})
+    flight = {"learning_rate": 0.03, "config.r": 8}
+    for name in ("trial-{:03d}.partial", "trial-{:03d}.failed-1"):
+        write_trial(folder, 2, 0.9, flight, name=name)
+    spaces = {"learning_rate": [0.001, 0.03, 0.1], "config.r": [8, 32]}
+    (folder / "tuning.json").write_text(json.dumps({"spaces": spaces}))
     (folder / "chosen.json").write_text(json.dumps({"trial": 10, "edge": ["learning_rate", "config.r"]}))
-    write_trial(tmp_path / "tuning" / "labels" / "qaa", 0, 0.75, {"learning_rate": 0.01})
+    write_trial(tmp_path / "tuning" / "labels" / "qaa", 0, 0.75, {"learning_rate": 0.01, "config.r": 8})
 
     trials = read_trials(tmp_path)
 

@@ -80,6 +80,9 @@ def tuned(spec: RunSpec, directory: Path) -> RunSpec:
             f"Run `amplitune tune STUDY.yaml {options}` before, or `amplitune compare`, which does it first."
         )
     changed = differences(chosen.get("run"), what_is_tuned(spec))
+    if spec.task.kind is None:
+        # The data was not looked at yet, on which these depend.
+        changed = [key for key in changed if key not in ("task.kind", "task.metrics", "task.primary_metric")]
     if changed:
         raise ConfigError(
             f"{path} was chosen for a study with other settings: `{'`, `'.join(changed)}` differ. "

@@ -1,16 +1,14 @@
 """One trial of tuning as its folder holds it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from amplitune.study.stored_run import read_lines, read_object, read_status
-
-SETTINGS = "settings.json"
-"""What tuning set for the trial, in the trial's folder."""
+from amplitune.study.stored_run import read_lines, read_status
 
 
 @dataclass(frozen=True)
@@ -38,12 +36,13 @@ class StoredTrial:
     seconds: float | None = None
 
 
-def read_trial(folder: Path, number: int) -> StoredTrial | None:
+def read_trial(folder: Path, number: int, keys: Iterable[str]) -> StoredTrial | None:
     """Read the folder of a trial; None if the trial has not ended.
 
     Args:
         folder: DIR/tuning/<task>/<method>/trial-NNN.
         number: the trial's.
+        keys: what was varied: `learning_rate`, `training.<key>` or `config.<key>`.
     """
     status = read_status(folder)
     if status is None:
@@ -61,12 +60,19 @@ def read_trial(folder: Path, number: int) -> StoredTrial | None:
         trial=number,
         status=str(status["status"]),
         reason=None if status.get("reason") is None else str(status["reason"]),
-        settings=read_object(folder / SETTINGS) or {},
+        settings={key: _setting(run, key) for key in keys},
         learning_rate=_number((run.get("training") or {}).get("learning_rate")),
         score=_number(scores.get(str(metric))),
         loss=_number(loss),
         seconds=_number(status.get("seconds")),
     )
+
+
+def _setting(run: dict[str, Any], key: str) -> Any:
+    """The value of a setting in run.resolved.yaml."""
+    part, _, name = key.rpartition(".")
+    place = (run.get("method") or {}).get("config") if part == "config" else run.get("training")
+    return (place or {}).get(name)
 
 
 def _number(value: Any) -> float | None:

@@ -11,6 +11,9 @@ from amplitune.study.tuning.stored_trial import read_trial
 CHOSEN = "chosen.json"
 """What tuning chose for a method on a task, beside its trials; where it stands, the tuning is complete."""
 
+TUNING = "tuning.json"
+"""What tuning varies for a method on a task, written before the first trial."""
+
 TRIAL_COLUMNS = (
     *("task", "method", "trial", "status", "reason", "settings", "learning_rate"),
     *("score", "loss", "chosen", "edge", "seconds"),
@@ -32,13 +35,14 @@ def read_trials(directory: Path) -> pd.DataFrame:
     """
     rows = []
     for method in sorted(path for path in Path(directory).glob("tuning/*/*") if path.is_dir()):
+        spaces = (read_object(method / TUNING) or {}).get("spaces") or {}
         chosen = read_object(method / CHOSEN) or {}
         for folder in sorted(method.glob("trial-*")):
             # Not trial-000.partial, which is in flight, nor what was set aside.
             if not re.fullmatch(r"trial-\d{3,}", folder.name):
                 continue
             number = int(folder.name.removeprefix("trial-"))
-            trial = read_trial(folder, number)
+            trial = read_trial(folder, number, spaces)
             if trial is None:
                 continue
             is_chosen = chosen.get("trial") == number
