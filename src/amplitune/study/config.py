@@ -13,7 +13,7 @@ from amplitune.study.methods import find_method
 from amplitune.study.strict import StrictModel
 from amplitune.study.tasks import TaskConfig
 from amplitune.study.training_config import TrainingConfig
-from amplitune.study.tuning_config import TuningConfig
+from amplitune.study.tuning_config import TuningConfig, require_optuna
 
 __all__ = ["MethodConfig", "RunSpec", "StudyConfig", "TaskConfig", "TrainingConfig", "TuningConfig"]
 
@@ -167,8 +167,20 @@ class StudyConfig(StrictModel):
                 f"`tuning.seed` must not be one of `seeds`, but {self.tuning.seed} is: a seed that chose the "
                 "settings would not be a fresh one. Set another."
             )
+        self._check_tuning()
         self._set_baseline()
         return self
+
+    def _check_tuning(self) -> None:
+        if self.tuning is not None:
+            require_optuna()
+            return
+        for method in self.methods:
+            if method.search_space is not None:
+                raise ConfigError(
+                    f"`search_space` of method {method.name} must be unset in a study that does not tune, "
+                    "which would ignore it. Remove it, or set tuning: {trials: 8}."
+                )
 
     def _set_baseline(self) -> None:
         names = [method.name for method in self.methods]

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from amplitune.study.adapter_settings import setting_problems
 from amplitune.study.methods import adapter_config, find_method, refuse_settings
 from amplitune.study.problems import InvalidKeysError
+from amplitune.study.search_spaces import search_spaces
 from amplitune.study.strict import StrictModel
 from amplitune.study.training_config import TrainingConfig
 
@@ -50,6 +51,7 @@ class MethodConfig(StrictModel):
             problems += [problem.below(("training",)) for problem in error.problems]
         if problems:
             raise InvalidKeysError(problems)
+        search_spaces(method, self.config, self.search_space, self.matched_to is not None)
         if not self.name:
             object.__setattr__(self, "name", self.method)
         return self

@@ -72,7 +72,7 @@ class RunDirectory:
         self._clock, self._seconds_before = time.monotonic(), 0.0
         self._check_new()
         self._lock = Lock(lock_file(directory, spec))
-        if not self._lock.acquire():
+        if not self._lock.acquire(patience=0.5):
             raise ConfigError(
                 f"The run {self.final} must be done by one process at a time, but another one is doing it. "
                 "Wait for it, or choose another output folder with -o."
@@ -172,9 +172,10 @@ def _line(event: Mapping[str, Any]) -> str:
 
 
 def _command(spec: RunSpec, study_file: Path, overrides: Sequence[str]) -> list[str]:
-    """The command that does the run again, into another folder."""
-    command = ["amplitune", "train", str(study_file), *overrides, "--task", spec.task.name]
-    return [*command, "--method", spec.method.name, "--seed", str(spec.seed), "-o", "reproduced"]
+    """The command that does the run again, into another folder; a trial is one of all those of its method."""
+    verb, seed = ("train", ["--seed", str(spec.seed)]) if spec.trial is None else ("tune", [])
+    command = ["amplitune", verb, str(study_file), *overrides, "--task", spec.task.name]
+    return [*command, "--method", spec.method.name, *seed, "-o", "reproduced"]
 
 
 def _finite(value: Any) -> Any:

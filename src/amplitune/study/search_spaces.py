@@ -1,12 +1,13 @@
 """The table of what tuning varies for each method."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from peft import PeftType
 from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 
+from amplitune.adapters.control.config import FIELDS_OF
 from amplitune.errors import ConfigError, near_matches
 from amplitune.study.adapter_settings import setting_problems
 from amplitune.study.methods import Method, adapter_config
@@ -32,7 +33,7 @@ LEARNING_RATES = {
 """Learning rates of each method, on the scale on which they matter."""
 
 OTHER_LEARNING_RATES = Range(1e-4, 1e-1, log=True)
-"""Those of a method that has no entry: the controls of QAA, and any other peft method."""
+"""Those of a method that has no entry: QAA's controls, which get what QAA gets, and any other peft method."""
 
 SIZES: dict[str, dict[str, Space]] = {
     "lora": {"config.r": Choices((2, 4, 8, 16, 32))},
@@ -42,14 +43,15 @@ SIZES: dict[str, dict[str, Space]] = {
     "loha": {"config.r": Choices((2, 4, 8, 16))},
     "lokr": {"config.r": Choices((2, 4, 8, 16))},
 }
-"""How large each method may be. One without an entry has the circuit's sizes if its config has their keys."""
+"""How large each method may be, besides QAA and its controls, which have `CIRCUIT_SIZES`."""
 
 CIRCUIT_SIZES: dict[str, Space] = {
     "config.circuits": Choices((1, 2, 4)),
     "config.depth": Choices((1, 2, 4)),
     "config.readout": Choices(("Z", "Z+ZZ")),
+    "config.width": Choices(("Z", "Z+ZZ")),
 }
-"""How large QAA may be, and a control of it: what it has of these."""
+"""How large QAA may be, and a control of it: what it has of these. A control's width is that of a readout."""
 
 TRAINING_KEYS = ("weight_decay", "warmup_steps", "max_grad_norm", "lr_scheduler_type")
 """Training settings that may differ between methods without giving one of them more data or more steps."""
@@ -98,11 +100,27 @@ def search_spaces(
     rates = LEARNING_RATES.get(method.name, OTHER_LEARNING_RATES)
     sizes = {
         key: space
-        for key, space in SIZES.get(method.name, CIRCUIT_SIZES).items()
-        if _name(key) in config_fields(method) and _name(key) not in config and not matched
+        for key, space in sizes_of(method, config).items()
+        if _name(key) not in config and not matched
     }
-    # The preset asserts the paper's circuit: another size would be refused.
-    return {LEARNING_RATE: rates} if config.get("preset") else {LEARNING_RATE: rates, **sizes}
+    return {LEARNING_RATE: rates, **sizes}
+
+
+def sizes_of(method: Method, config: Mapping[str, Any]) -> dict[str, Space]:
+    """The settings that make a method larger or smaller, with values to try; empty where it has none.
+
+    Args:
+        method: the method.
+        config: the settings of its adapter that the study gives.
+    """
+    fields: Collection[str] = ()
+    if method.peft_type == "QAA":
+        # The preset asserts the paper's circuit: another size would be refused.
+        fields = () if config.get("preset") else ("circuits", "depth", "readout")
+    elif method.peft_type == "CONTROL":
+        fields = FIELDS_OF[{**method.config, **config}.get("features", "projection")]
+    circuit = {key: space for key, space in CIRCUIT_SIZES.items() if _name(key) in fields}
+    return SIZES.get(method.name, circuit)
 
 
 def default_value(key: str, method: Method, config: Mapping[str, Any], training: TrainingConfig) -> Any:

@@ -1,9 +1,11 @@
 """How the methods of a study are tuned."""
 
+import importlib.util
 from typing import Literal
 
 from pydantic import Field
 
+from amplitune.errors import ConfigError
 from amplitune.study.strict import StrictModel
 
 
@@ -19,3 +21,16 @@ class TuningConfig(StrictModel):
         "primary_metric",
         description="what the best trial is best in, on validation; ties go to the lower loss",
     )
+
+
+def require_optuna() -> None:
+    """Refuse to tune where Optuna is not installed.
+
+    Raises:
+        ConfigError: it is not; the message has the command that adds it.
+    """
+    if importlib.util.find_spec("optuna") is None:
+        raise ConfigError(
+            "`tuning` must be unset where Optuna is not installed, but is set. "
+            "Install it with: pip install 'amplitune[tuning]'"
+        )
