@@ -20,6 +20,7 @@ from amplitune.study.measures.measured_modules import measured_modules
 from amplitune.study.measures.similarity import linear_cka
 from amplitune.study.measures.trained_circuit import circuit_measures
 from amplitune.study.measures.untouched import untouched
+from amplitune.study.methods import find_method
 
 MEDIANS = ("effective_rank", "stable_rank", "cka", "linear_share")
 """The measures whose median over modules stands in the table of results."""
@@ -61,11 +62,11 @@ def measure_modules(
         `constant_share` (the share of ||D||^2 that is the same for each token), `effective_rank` and
         `stable_rank` of D, `cka` of Y with Y0, `linear_share` of D in the module's untouched input, and for a
         layer of QAA what `circuit_measures` gives. None where a number does not exist; a change that is no
-        more than rounding has no ranks and no shares.
+        more than rounding has no ranks and no shares. No records for a method that trains nothing.
     """
     width = hidden_size(model)
     examples = first_tokens(rows, min(TOKENS_PER_WIDTH * width, MOST_TOKENS))
-    if not examples:
+    if not examples or find_method(spec.method.method).trains == "nothing":
         return []
     batches = batched(examples, spec.training.per_device_eval_batch_size, ensure_pad_token(tokenizer))
     parts = parts_of([len(ids) for ids in examples])
