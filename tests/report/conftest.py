@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from tests.report.rich_study import rich_results
 
 from amplitune.study.results import Results, load_results
+from amplitune.study.statistics.findings import Findings, findings
 
 METHODS = ("base", "full", "lora", "qaa")
 SEEDS = (0, 1)
@@ -176,3 +178,21 @@ def study_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(study_folder: Path) -> Results:
     """The synthetic study's results."""
     return load_results(study_folder)
+
+
+@pytest.fixture(scope="session")
+def found(results: Results) -> Findings:
+    """What the statistics say of the synthetic study: nothing, of two seeds."""
+    return findings(results)
+
+
+@pytest.fixture(scope="session")
+def rich() -> Results:
+    """A synthetic study with everything: tuning, controls, matched variants, two environments, five seeds."""
+    return rich_results()
+
+
+@pytest.fixture(scope="session")
+def rich_found(rich: Results) -> Findings:
+    """What the statistics say of it."""
+    return findings(rich)

@@ -2,10 +2,9 @@
 
 import dataclasses
 
-import pandas as pd
 import pytest
 
-from amplitune.report.aggregate import MethodRow, Spread, seeds_note, task_tables
+from amplitune.report.aggregate import MethodRow, Spread, task_tables, with_convergence
 from amplitune.study.results import Results
 
 
@@ -68,22 +67,44 @@ def test_a_method_that_only_failed_keeps_an_empty_row(results: Results) -> None:
     assert set(only_failed.cells.values()) == {None}
 
 
-def test_few_seeds_rank_nothing(results: Results) -> None:
-    assert "With fewer than 5 seeds no method is ranked" in seeds_note(results)
-    assert "task: 1." in seeds_note(results)
-    many = pd.concat([results.table.assign(seed=seed, status="done") for seed in range(5)], ignore_index=True)
-    assert "No statistical test" in seeds_note(dataclasses.replace(results, table=many))
-
-
 def test_runs_that_are_not_there_yet_are_named(results: Results) -> None:
     table = results.table[~((results.table["method"] == "qaa") & (results.table["seed"] == 1))]
     generation = task_tables(dataclasses.replace(results, table=table))[0]
     assert "Still running or not started: qaa seed 1." in generation.notes
 
 
-def test_rows_from_several_environments_are_marked(results: Results) -> None:
-    table = results.table.copy()
-    assert not any("environments" in note for note in task_tables(results)[0].notes)
-    table.loc[0, "environment"] = "other"
-    notes = task_tables(dataclasses.replace(results, table=table))[0].notes
-    assert any(note.startswith("These rows come from 2 environments") for note in notes)
+def test_rows_made_elsewhere_are_named_with_what_differs(rich: Results) -> None:
+    notes = {table.task: table.notes for table in task_tables(rich)}
+    assert not any("Made elsewhere" in note for note in notes["data-to-text"] + notes["sentiment"])
+    (note,) = [note for note in notes["instructions"] if "Made elsewhere" in note]
+    assert note.startswith("Made elsewhere: sora seeds 3 and 4, with amplitune commit 6de6fdd")
+    assert note.endswith("-dirty instead of 6de6fdd0c0ff; torch 2.9.1 instead of 2.8.0.")
+
+
+def test_convergence_is_joined_run_by_run(rich: Results) -> None:
+    measured = with_convergence(rich)
+    assert len(measured) == len(rich.table)
+    full = measured[(measured["method"] == "full") & (measured["task"] == "instructions")]
+    assert (full["steps_to_target"] < 100).all()
+    assert measured[measured["method"] == "bias"]["steps_to_target"].isna().all()
+
+
+def test_what_was_measured_decides_which_tables_there_are(rich: Results, results: Results) -> None:
+    table = task_tables(rich)[0]
+    assert [column.key for column in table.convergence][:3] == [
+        "steps_to_target",
+        "tokens_to_target",
+        "seconds_to_target",
+    ]
+    assert [column.key for column in table.memory][-1] == "activations_bytes"
+    assert {"cka", "held_out_perplexity"} < {column.key for column in table.learned}
+    old = task_tables(results)[0]
+    assert old.memory == old.learned == ()
+
+
+def test_roles_stand_beside_the_methods(rich: Results) -> None:
+    kinds = {row.method: row.role.kind for row in task_tables(rich)[0].rows}
+    assert kinds["base"] == kinds["bias"] == kinds["full"] == "reference"
+    assert kinds["qaa-givens"] == "control"
+    assert kinds["qaa-matched"] == "matched"
+    assert kinds["qaa"] == "method"

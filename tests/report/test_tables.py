@@ -5,14 +5,16 @@ import io
 
 from rich.console import Console
 
-from amplitune.report.aggregate import METRICS, Spread
+from amplitune.report.aggregate import Spread
+from amplitune.report.columns import METRICS
 from amplitune.report.tables import terminal_table, write_mean, write_range
 from amplitune.study.results import Results
+from amplitune.study.statistics.findings import Findings, findings
 
 
-def printed(results: Results, width: int = 80) -> str:
+def printed(results: Results, width: int = 80, found: Findings | None = None) -> str:
     output = io.StringIO()
-    Console(file=output, width=width).print(terminal_table(results))
+    Console(file=output, width=width).print(terminal_table(results, found or findings(results)))
     return output.getvalue()
 
 
@@ -22,15 +24,33 @@ def line_of(text: str, start: str) -> str:
 
 def test_a_method_reads_as_its_numbers(results: Results) -> None:
     text = printed(results)
-    assert line_of(text, "qaa") == "qaa 2 22.5 68 + 12.3 K 51 KB 412 MB 30.9 ms 808"
+    assert line_of(text, "qaa") == "qaa 2 22.5 not tested 68 + 12.3 K 412 MB 30.9 ms"
     assert "(22.0–23.0)" in text
-    assert line_of(text, "base") == "base 2 4.0 0 + 0 412 MB 808"
+    assert line_of(text, "base") == "base 2 4.0 not tested 0 + 0 412 MB"
 
 
 def test_nothing_is_cut_at_80_columns(results: Results) -> None:
     text = printed(results)
     assert "…" not in text
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+
+
+def test_verdicts_stand_beside_the_numbers(rich: Results, rich_found: Findings) -> None:
+    text = printed(rich, found=rich_found)
+    assert line_of(text, "full ").startswith("full 5 0.750 better 0 + 1.32 M")
+    assert line_of(text, "lora ").split()[3] == "baseline"
+    assert line_of(text, "sora ").split()[3] == "cannot"
+    assert "This task ranks nothing: Full fine-tuning is not better than bias" in " ".join(text.split())
+    assert "Verdicts against lora; of a control, against its method." in " ".join(text.split())
+
+
+def test_long_names_break_at_hyphens_within_80_columns(rich: Results, rich_found: Findings) -> None:
+    text = printed(rich, found=rich_found)
+    lines = text.splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("qaa-no- "))
+    assert lines[first + 1].startswith("entangler ")
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in lines) <= 80
 
 
 def test_a_failed_run_stays_visible(results: Results) -> None:

@@ -22,12 +22,14 @@ def report(
 def finish(results: Results, directory: Path, console: Console, as_json: bool) -> None:
     """Write results.parquet and report.html, and show the table."""
     from amplitune.report import build_report, terminal_table
+    from amplitune.study.statistics.findings import findings
 
+    found = findings(results)
     write_results(results, directory)
-    build_report(results, directory / "report.html")
+    build_report(results, directory / "report.html", found)
     if as_json:
         rows = json.loads(results.table.to_json(orient="records", double_precision=15))
         typer.echo(json.dumps(rows, indent=2))
     else:
-        Console().print(terminal_table(results))
+        Console().print(terminal_table(results, found))
     console.print(f"Report: {directory / 'report.html'}", soft_wrap=True)

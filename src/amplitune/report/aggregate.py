@@ -1,12 +1,16 @@
 """Measurements of each method on each task, aggregated over seeds."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from amplitune.report.units import count, duration, rate, size
+from amplitune.report.columns import CONVERGENCE, COST, LEARNED, MEMORY, METRICS, Column
+from amplitune.report.roles import Role, role_of
+from amplitune.report.words import joined, spans
+from amplitune.study.measures.convergence import convergence
+from amplitune.study.provenance import provenance
 from amplitune.study.results import BASE, Results, method_names
 
 SEEDS_FOR_A_CLAIM = 5
@@ -20,17 +24,6 @@ class Spread:
     low: float
     high: float
     n: int
-
-
-@dataclass(frozen=True)
-class Column:
-    """A measurement as a column: its key in the results table, its label, how it is written, its meaning."""
-
-    key: str
-    label: str
-    write: Callable[[float], str]
-    meaning: str
-    group: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,7 @@ class MethodRow:
     """A method's row: the seeds done, a measurement per column (None: not measured) and the failed runs."""
 
     method: str
+    role: Role
     seeds: tuple[int, ...]
     cells: dict[str, Spread | None]
     failed: tuple[FailedRun, ...]
@@ -62,48 +56,24 @@ class MethodRow:
 
 @dataclass(frozen=True)
 class TaskTable:
-    """The table of methods on one task; `columns[0]` is the task's primary metric."""
+    """The table of methods on one task; `columns[0]` is the task's primary metric.
+
+    `convergence`, `memory` and `learned` are columns of further tables; the cells of `rows` have them all.
+    """
 
     task: str
     kind: str | None
     columns: tuple[Column, ...]
+    convergence: tuple[Column, ...]
+    memory: tuple[Column, ...]
+    learned: tuple[Column, ...]
     rows: tuple[MethodRow, ...]
     notes: tuple[str, ...]
 
-
-def _fixed(digits: int) -> Callable[[float], str]:
-    def write(value: float) -> str:
-        return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else ""
-
-    return write
-
-
-def _metric(key: str, label: str, digits: int, meaning: str) -> Column:
-    return Column(key, label, _fixed(digits), meaning, "Quality on the test split")
-
-
-_METRICS = (
-    _metric("bleu", "BLEU", 1, "corpus BLEU, 0 to 100, higher is better"),
-    _metric("rouge1", "ROUGE-1", 3, "stemmed ROUGE-1 F, 0 to 1, higher is better"),
-    _metric("rouge2", "ROUGE-2", 3, "stemmed ROUGE-2 F, 0 to 1, higher is better"),
-    _metric("rougeL", "ROUGE-L", 3, "stemmed ROUGE-L F, 0 to 1, higher is better"),
-    _metric("bertscore_f1", "BERTScore", 3, "BERTScore F1, higher is better"),
-    _metric("accuracy", "Accuracy", 3, "share of right labels, 0 to 1, higher is better"),
-    _metric("f1", "F1", 3, "0 to 1, higher is better"),
-    _metric("mcc", "MCC", 3, "Matthews correlation, -1 to 1, higher is better"),
-    _metric("perplexity", "Perplexity", 2, "of the reference answer, lower is better"),
-)
-METRICS = {column.key: column for column in _METRICS}
-_PARAMETERS = "Trainable parameters"
-EFFICIENCY = (
-    Column("trainable_parameters", "all", count, "all trained numbers", _PARAMETERS),
-    Column("angles", "angles", count, "rotation angles of the circuits", _PARAMETERS),
-    Column("classical_parameters", "weights", count, "trained numbers outside the circuits", _PARAMETERS),
-    Column("adapter_bytes", "Adapter", size, "bytes saved for the task; 1 KB is 1000 bytes", "Cost"),
-    Column("peak_memory_bytes", "Peak memory", size, "peak memory of the run; 1 MB is 1000 KB", "Cost"),
-    Column("step_seconds", "Step", duration, "time of one optimizer step, without evaluation", "Cost"),
-    Column("generation_tokens_per_second", "Tokens/s", rate, "tokens generated per second", "Cost"),
-)
+    @property
+    def primary(self) -> Column | None:
+        """The column of the primary metric, None if the runs name none that is known."""
+        return self.columns[0] if self.columns and self.columns[0].key in METRICS else None
 
 
 def spread(values: pd.Series) -> Spread | None:
@@ -143,24 +113,32 @@ def task_tables(results: Results) -> list[TaskTable]:
         One table per task with at least one run. Only done runs enter the numbers; what no run of a task has
         measured is not a column; a method whose runs all failed keeps its row, empty, with the reasons.
     """
-    return [_task_table(results, task) for task in task_order(results)]
+    measured = with_convergence(results)
+    return [_task_table(results, measured[measured["task"] == task], task) for task in task_order(results)]
 
 
-def _task_table(results: Results, task: str) -> TaskTable:
-    runs = results.table[results.table["task"] == task]
+def _task_table(results: Results, runs: pd.DataFrame, task: str) -> TaskTable:
     done = runs[runs["status"] == "done"]
     primary = runs["primary_metric"].iloc[0]
-    measured = [key for key in METRICS if done[key].notna().any() and key != primary]
-    quality = ([METRICS[primary]] if primary in METRICS else []) + [METRICS[key] for key in measured]
-    cost = [column for column in EFFICIENCY if done[column.key].notna().any()]
-    columns = (*quality, *cost)
+
+    def known(columns: Sequence[Column]) -> tuple[Column, ...]:
+        return tuple(column for column in columns if column.key in done and done[column.key].notna().any())
+
+    quality = known([column for key, column in METRICS.items() if key != primary])
+    first = (METRICS[primary],) if primary in METRICS else ()
+    memory = known(MEMORY)
+    if not {"peak_reserved_bytes", "weights_bytes", "energy_joules"} & {column.key for column in memory}:
+        memory = ()  # the peak alone stands in the first table
+    columns = (*first, *quality, *known(COST))
+    convergence_columns, learned = known(CONVERGENCE), known(LEARNED)
+    every = {column.key for part in (columns, convergence_columns, memory, learned) for column in part}
     rows = []
     for method in method_order(results):
         mine = runs[runs["method"] == method]
         if mine.empty:
             continue
         ended = mine[mine["status"] == "done"]
-        cells = {column.key: spread(ended[column.key]) for column in columns}
+        cells = {key: spread(ended[key]) for key in sorted(every)}
         failed = [
             FailedRun(
                 task, method, int(seed), reason or "no reason was written", log_path(task, method, int(seed))
@@ -168,9 +146,43 @@ def _task_table(results: Results, task: str) -> TaskTable:
             for seed, reason, status in zip(mine["seed"], mine["reason"], mine["status"], strict=True)
             if status == "failed"
         ]
-        rows.append(MethodRow(method, tuple(int(seed) for seed in ended["seed"]), cells, tuple(failed)))
-    kind = runs["kind"].iloc[0]
-    return TaskTable(task, kind, columns, tuple(rows), tuple(_notes(results, runs, done)))
+        seeds = tuple(int(seed) for seed in ended["seed"])
+        rows.append(MethodRow(method, role_of(results.study, method), seeds, cells, tuple(failed)))
+    return TaskTable(
+        task=task,
+        kind=runs["kind"].iloc[0],
+        columns=columns,
+        convergence=convergence_columns,
+        memory=memory,
+        learned=learned,
+        rows=tuple(rows),
+        notes=tuple(_notes(results, runs, done)),
+    )
+
+
+def with_convergence(results: Results) -> pd.DataFrame:
+    """The results table with what the curves say of convergence as columns besides."""
+    keys = ["task", "method", "seed"]
+    found = convergence(results)
+    if found.empty:
+        return results.table
+    added = [column.key for column in CONVERGENCE if column.key in found and column.key not in results.table]
+    return results.table.merge(found[[*keys, *added]], on=keys, how="left", validate="one_to_one")
+
+
+def _strangers(results: Results, runs: pd.DataFrame) -> list[str]:
+    """Name the rows of a task that were made by other code or elsewhere than most rows of the study."""
+    origin = provenance(results.table["environment"], results.environments)
+    notes = []
+    for key, found in origin.odd.items():
+        own = runs[runs["environment"] == key]
+        which = [
+            f"{method} seed{'s' if len(rows) > 1 else ''} {spans(rows['seed'])}"
+            for method, rows in own.groupby("method", sort=False)
+        ]
+        if which:
+            notes.append(f"Made elsewhere: {joined(which)}, with {'; '.join(one.text for one in found)}.")
+    return notes
 
 
 def log_path(task: str, method: str, seed: int) -> str:
@@ -190,25 +202,10 @@ def _notes(results: Results, runs: pd.DataFrame, done: pd.DataFrame) -> list[str
         notes.append(f"Peak memory is {' or '.join(kinds)} memory.")
     signatures = sorted(set(done["bleu_signature"].dropna()))
     notes.extend(f"BLEU: sacrebleu {signature}." for signature in signatures)
-    environments = sorted(set(runs["environment"].dropna()))
-    if len(environments) > 1:
-        notes.append(f"These rows come from {len(environments)} environments: {', '.join(environments)}.")
+    notes += _strangers(results, runs)
     present = set(zip(runs["method"], runs["seed"], strict=True))
     seeds = results.study.get("seeds") or ()
     missing = [f"{m} seed {s}" for m in method_names(results.study) for s in seeds if (m, s) not in present]
     if missing:
         notes.append(f"Still running or not started: {', '.join(missing)}.")
     return notes
-
-
-def seeds_note(results: Results) -> str:
-    """Say what the number of seeds allows to conclude."""
-    trained = results.table[results.table["method"] != BASE]
-    done = (trained["status"] == "done").groupby([trained["task"], trained["method"]]).sum()
-    fewest = int(done.min()) if len(done) else 0
-    if fewest >= SEEDS_FOR_A_CLAIM:
-        return "No statistical test is made here: read the ranges over seeds, not the order of the means."
-    return (
-        f"Fewest finished seeds of a method on a task: {fewest}. With fewer than {SEEDS_FOR_A_CLAIM} "
-        "seeds no method is ranked: differences are observations, not findings."
-    )

@@ -4,6 +4,7 @@ import math
 
 _COUNTS = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "KB"), (1.0, "B"))
+_JOULES = ((1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ"))
 _SECONDS = ((3600.0, "h"), (60.0, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"))
 
 
@@ -51,6 +52,29 @@ def rate(value: float) -> str:
     if not math.isfinite(value):
         return ""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def energy(value: float) -> str:
+    """Write an energy given in joules.
+
+    Example:
+        >>> energy(0.25), energy(1530)
+        ('250 mJ', '1.53 kJ')
+    """
+    return _scaled(value, _JOULES)
+
+
+def significant(value: float) -> str:
+    """Write a number with three significant digits and no unit.
+
+    Example:
+        >>> significant(1.2345), significant(0.000123), significant(12345.6), significant(-0.5)
+        ('1.23', '0.000123', '12,346', '−0.5')
+    """
+    if not math.isfinite(value):
+        return ""
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return text.replace("-", "−")
 
 
 def _scaled(value: float, units: tuple[tuple[float, str], ...]) -> str:

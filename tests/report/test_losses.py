@@ -1,6 +1,5 @@
-"""Figures as inline SVG: what is drawn, and that several can stand on one page."""
+"""Loss curves as inline SVG: what is drawn, and that several can stand on one page."""
 
-import dataclasses
 import re
 from importlib import resources
 from itertools import pairwise
@@ -12,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amplitune.report.aggregate import TaskTable, task_tables
-from amplitune.report.figures import Drawing, draw_losses, draw_quality
+from amplitune.report.axes import Drawing
 from amplitune.report.labels import spread_apart
+from amplitune.report.losses import draw_losses
 from amplitune.report.styles import Style, method_styles
 from amplitune.study.results import Results
 
@@ -26,15 +25,7 @@ def curves_of(results: Results, task: str = "data-to-text") -> pd.DataFrame:
 
 
 def losses(curves: pd.DataFrame, styles: dict[str, Style] = STYLES, identifier: str = "a") -> Drawing:
-    drawing = draw_losses(curves, styles, identifier)
-    assert drawing is not None
-    return drawing
-
-
-def quality(table: TaskTable) -> Drawing:
-    drawing = draw_quality(table.rows, table.columns[0], STYLES, "q")
-    assert drawing is not None
-    return drawing
+    return draw_losses(curves, styles, identifier)[0]
 
 
 def test_validation_loss_is_drawn_if_every_method_has_it(results: Results) -> None:
@@ -61,21 +52,28 @@ def test_a_loss_that_is_no_number_is_not_drawn(results: Results, bad: float) -> 
 
 
 def test_no_curve_no_figure(results: Results) -> None:
-    assert draw_losses(curves_of(results).iloc[:0], STYLES, "a") is None
+    assert draw_losses(curves_of(results).iloc[:0], STYLES, "a") == ()
 
 
-def test_quality_has_a_mark_per_trained_method_and_a_line_for_the_base(results: Results) -> None:
-    table = task_tables(results)[0]
-    drawing = quality(table)
-    assert "base (not trained)" in drawing.svg
-    for method in STYLES:
-        assert f">{method}</text>" in drawing.svg
-    assert "base, which trains nothing, is the dashed line" in drawing.caption
+def test_a_loss_is_drawn_against_steps_tokens_and_seconds(results: Results) -> None:
+    drawings = draw_losses(curves_of(results), STYLES, "a")
+    assert [drawing.label for drawing in drawings] == ["Steps", "Tokens", "Seconds"]
+    assert ">51.2 K</text>" in drawings[1].svg or ">50 K</text>" in drawings[1].svg
+    assert "Time of training" in drawings[2].svg
+    assert "times are means over seeds" in drawings[2].caption
 
 
-def test_no_trained_method_no_quality_figure(results: Results) -> None:
-    table = task_tables(results)[0]
-    assert draw_quality(table.rows[:1], table.columns[0], STYLES, "q") is None
+def test_what_old_runs_have_not_logged_is_not_drawn(results: Results) -> None:
+    curves = curves_of(results).assign(tokens=np.nan)
+    assert [drawing.label for drawing in draw_losses(curves, STYLES, "a")] == ["Steps", "Seconds"]
+
+
+def test_seeds_meet_at_steps_and_their_times_are_averaged(results: Results) -> None:
+    curves = curves_of(results).query("split == 'validation' and method == 'qaa'")
+    slower = curves.assign(seconds=curves["seconds"] * (1 + curves["seed"]))
+    seconds = draw_losses(slower, {"qaa": STYLES["qaa"]}, "a")[2].svg
+    alike = draw_losses(curves.assign(seconds=curves["seconds"] * 1.5), {"qaa": STYLES["qaa"]}, "a")[2].svg
+    assert seconds == alike
 
 
 def test_ids_are_prefixed_and_references_hold(results: Results) -> None:
@@ -90,10 +88,9 @@ def test_ids_are_prefixed_and_references_hold(results: Results) -> None:
 
 
 def test_colours_are_css_variables_that_the_page_defines(results: Results) -> None:
-    table = task_tables(results)[0]
-    svg = quality(table).svg
+    svg = losses(curves_of(results)).svg
     variables = set(re.findall(r"var\(--([\w-]+)\)", svg))
-    assert {"series-1", "series-2", "series-3", "ink", "muted", "line", "surface"} <= variables
+    assert {"series-1", "series-2", "series-3", "ink", "muted", "line"} <= variables
     defined = set(
         re.findall(r"--([\w-]+):", resources.files("amplitune.report").joinpath("page.css").read_text())
     )
@@ -133,13 +130,3 @@ def test_names_do_not_overlap_and_stay_inside(wanted: list[float]) -> None:
     assert all(above - below >= 17 - 1e-9 for below, above in pairwise(heights))
     assert min(heights) >= -1e-9
     assert max(heights) <= 250 + 1e-9
-
-
-def test_tick_labels_keep_the_digits_that_tell_them_apart(results: Results) -> None:
-    table = results.table.copy()
-    column = task_tables(results)[0].columns[0].key
-    table[column] = 0.0780 + 0.0002 * np.arange(len(table))
-    drawing = quality(task_tables(dataclasses.replace(results, table=table))[0])
-    labels = re.findall(r">(0\.0\d+)<", drawing.svg)
-    assert len(labels) >= 3
-    assert len(set(labels)) == len(labels)
