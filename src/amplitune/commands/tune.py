@@ -1,0 +1,45 @@
+"""The command that tunes one method of a study on one task."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amplitune.commands.options import Output, Overrides
+from amplitune.errors import check_choice
+from amplitune.study.study_file import load_study
+from amplitune.study.supervision import end_with_parent
+
+
+def tune(
+    study_file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study")],
+    overrides: Overrides = None,
+    method: Annotated[str, typer.Option(help="the method's name in the study")] = "",
+    task: Annotated[
+        str | None, typer.Option(help="the task's name; may be left out if there is one task")
+    ] = None,
+    output: Output = None,
+    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
+) -> None:
+    """Choose the settings of a method on a task by trials on the validation split, in this process."""
+    if supervised:
+        end_with_parent()
+    from amplitune.study.tuning.job import tune as tune_method
+
+    study = load_study(study_file, overrides or ())
+    tasks = [entry.name for entry in study.tasks]
+    name = tasks[0] if task is None and len(tasks) == 1 else task
+    check_choice("--task", name, tasks)
+    check_choice("--method", method, [entry.name for entry in study.methods])
+    chosen = tune_method(
+        study,
+        str(name),
+        method,
+        output or Path("results") / study_file.stem,
+        study_file,
+        overrides or (),
+        say=lambda line: typer.echo(line, err=True),
+    )
+    if chosen:
+        typer.echo(json.dumps({key: chosen[key] for key in ("settings", "trial", "score", "loss", "edge")}))
