@@ -1,5 +1,6 @@
 """Energy from a powercap tree that the test writes, and from an NVML that it plays."""
 
+import json
 import sys
 import time
 import types
@@ -86,6 +87,23 @@ def test_an_error_in_the_block_passes_through(zones: dict[str, Path], tmp_path: 
     with pytest.raises(KeyError), EnergyMeter(counter) as meter:
         raise KeyError
     assert meter.joules == 0
+
+
+def test_a_resumed_training_has_the_energy_of_its_parts(tmp_path: Path) -> None:
+    path = zone(tmp_path, "intel-rapl:0", "package-0", 0)
+    with EnergyMeter(rapl_counter(tmp_path)) as first:
+        set_energy(path, 30_000)
+        kept = json.loads(json.dumps(first.state_dict()))
+        set_energy(path, 50_000)
+    assert first.joules == pytest.approx(0.05)
+    # What came after the checkpoint was lost with the process.
+    with EnergyMeter(rapl_counter(tmp_path)) as second:
+        second.load_state_dict(kept)
+        set_energy(path, 60_000)
+    assert second.joules == pytest.approx(0.04)
+    with EnergyMeter(rapl_counter(tmp_path)) as third:
+        third.load_state_dict({"joules": None})
+    assert third.joules is None
 
 
 class NVMLError(Exception):

@@ -1,7 +1,9 @@
 """The energy that a device used while a block of code ran."""
 
 import threading
+from collections.abc import Mapping
 from types import TracebackType
+from typing import Any
 
 from amplitune.study.measures.energy_counters import EnergyCounter, find_counter
 
@@ -10,7 +12,7 @@ SECONDS_BETWEEN_READS = 60.0
 
 
 class EnergyMeter:
-    """Measures the energy of a with-block.
+    """Measures the energy of a with-block; of a training that was resumed, that of its parts together.
 
     What else runs on the same device is counted too, so runs beside each other disturb it.
 
@@ -28,6 +30,7 @@ class EnergyMeter:
     ) -> None:
         """Find the counter."""
         self.joules: float | None = None
+        self._before: float | None = 0.0
         self._counter = find_counter() if counter is None else counter
         self._began: float | None = None
         self._seconds_between_reads = seconds_between_reads
@@ -58,9 +61,20 @@ class EnergyMeter:
         if self._watch is not None:
             self._ended.set()
             self._watch.join()
-        if self._counter is not None and self._began is not None:
-            ended = self._counter.read()
-            self.joules = None if ended is None else ended - self._began
+        self.joules = self._so_far()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The energy so far, for a checkpoint."""
+        return {"joules": self._so_far()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; what was not measured then leaves the whole without a number."""
+        self._before = state["joules"]
+
+    def _so_far(self) -> float | None:
+        now = self._counter.read() if self._counter is not None else None
+        known = now is not None and self._began is not None and self._before is not None
+        return now - self._began + self._before if known else None  # type: ignore[operator]
 
     def _keep_reading(self, counter: EnergyCounter) -> None:
         while not self._ended.wait(self._seconds_between_reads):

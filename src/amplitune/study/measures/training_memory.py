@@ -41,6 +41,16 @@ class TrainingMemory(TrainerCallback):  # type: ignore[misc, unused-ignore]
         self.gradients = tensor_bytes(p.grad for p in model.parameters() if p.grad is not None)
         self.optimizer = tensor_bytes(_tensors(dict(optimizer.state)))
 
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, for a checkpoint."""
+        return {"weights": self.weights, "gradients": self.gradients, "optimizer": self.optimizer}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Keep the counts of a checkpoint: they may be of a training that has no step left."""
+        self.weights, self.gradients, self.optimizer = (
+            state[part] for part in ("weights", "gradients", "optimizer")
+        )
+
     def columns(self, peak: int, kind: str, probed_activations: int | None) -> dict[str, int | None]:
         """The split as columns of the results.
 
@@ -69,18 +79,20 @@ class TrainingMemory(TrainerCallback):  # type: ignore[misc, unused-ignore]
 
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:
-    """Bytes of tensors; what shares its memory counts once, of a sharded tensor this process's part.
+    """Bytes that tensors keep in memory: of each storage once, of a sharded tensor this process's part.
+
+    A view keeps its whole storage: the gradient of a bias may hold that of its matrix too.
 
     Example:
         >>> weight = torch.zeros(4, 3)
-        >>> tensor_bytes([weight, weight, torch.zeros(2, dtype=torch.bfloat16)])
+        >>> tensor_bytes([weight, weight[0], torch.zeros(2, dtype=torch.bfloat16)])
         52
     """
     distinct: dict[Any, int] = {}
     for tensor in tensors:
         local = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-        if local.numel():
-            distinct[local.device, local.data_ptr()] = local.nbytes
+        storage = local.untyped_storage()
+        distinct[local.device, storage.data_ptr()] = storage.nbytes()
     return sum(distinct.values())
 
 
