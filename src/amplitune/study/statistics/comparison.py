@@ -8,8 +8,8 @@ from amplitune.study.statistics.statements import Comparison
 from amplitune.study.statistics.views import Pair
 
 SEEDS_FOR_A_CLAIM = 5
-EXAMPLES_FOR_A_CLAIM = 20
-"""Of fewer examples the spread is too uncertain, and that of a share of right answers often nothing."""
+EXAMPLES_FOR_A_CLAIM = 30
+"""Simulated intervals of F1, a fifth of the examples positive, cover 93 % with 20 examples, 98 % with 30."""
 
 
 def compare(measured: Measured, pair: Pair) -> Comparison:
@@ -61,10 +61,8 @@ def _untestable(measured: Measured, pair: Pair, seeds: list[int]) -> str:
     if not seeds:
         return f"{pair.method} and {pair.baseline} have no finished run of the same seed on this task."
     if len(seeds) < SEEDS_FOR_A_CLAIM:
-        have = "1 common seed" if len(seeds) == 1 else f"{len(seeds)} common seeds"
-        return f"A verdict takes {SEEDS_FOR_A_CLAIM} common seeds, but there are only {have}.".replace(
-            "are only 1", "is only 1"
-        )
+        have = "is only 1" if len(seeds) == 1 else f"are only {len(seeds)}"
+        return f"A verdict takes {SEEDS_FOR_A_CLAIM} seeds that both methods have, but there {have}."
     lacking = [
         f"{name} seed {seed}"
         for name in (pair.method, pair.baseline)

@@ -82,7 +82,6 @@ def _separates(comparisons: tuple[Comparison, ...]) -> tuple[bool | None, str]:
         than = " and ".join(f"{c.baseline} by {gain(c):.3g}" for c in comparisons)
         return True, f"Full fine-tuning is better than {than}, more than the detectable difference."
     what = " and ".join(
-        f"{c.baseline} by more than the detectable {c.detectable:.2g} (it is better by {gain(c):.3g})"
-        for c in ties
+        f"{c.baseline} by more than the detectable {c.detectable:.2g} (measured: {gain(c):.2g})" for c in ties
     )
     return False, f"Full fine-tuning is not better than {what}."
