@@ -1,6 +1,8 @@
 """The command that tunes one method of a study on one task."""
 
+import contextlib
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -32,14 +34,16 @@ def tune(
     name = tasks[0] if task is None and len(tasks) == 1 else task
     check_choice("--task", name, tasks)
     check_choice("--method", method, [entry.name for entry in study.methods])
-    chosen = tune_method(
-        study,
-        str(name),
-        method,
-        output or Path("results") / study_file.stem,
-        study_file,
-        overrides or (),
-        say=lambda line: typer.echo(line, err=True),
-    )
+    # The trainer prints its losses; standard output is for what was chosen.
+    with contextlib.redirect_stdout(sys.stderr):
+        chosen = tune_method(
+            study,
+            str(name),
+            method,
+            output or Path("results") / study_file.stem,
+            study_file,
+            overrides or (),
+            say=lambda line: typer.echo(line, err=True),
+        )
     if chosen:
         typer.echo(json.dumps({key: chosen[key] for key in ("settings", "trial", "score", "loss", "edge")}))

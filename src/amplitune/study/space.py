@@ -29,9 +29,14 @@ class Choices:
         """Values by which the space can be checked: all of them."""
         return list(self.values)
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether every value is a number."""
+        return all(map(_is_number, self.values))
+
     def ordered(self) -> list[Any]:
         """The values: numbers from the smallest, others as they are listed."""
-        return sorted(self.values) if all(map(_is_number, self.values)) else list(self.values)
+        return sorted(self.values) if self.is_numeric else list(self.values)
 
     def nearest(self, value: Any) -> Any:
         """The value itself if it is listed, otherwise the nearest number or else the first value."""

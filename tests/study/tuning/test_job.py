@@ -1,5 +1,6 @@
 """The tuning of a tiny model: its trials, its choice, what it never reads, and being killed in between."""
 
+import gc
 import json
 import shutil
 from collections.abc import Callable
@@ -14,8 +15,10 @@ from tests.study.tuning.conftest import Tune
 from amplitune.errors import ConfigError, TrainingError
 from amplitune.study import evaluation
 from amplitune.study.config import RunSpec, StudyConfig
+from amplitune.study.locks import Lock
 from amplitune.study.run import run
 from amplitune.study.tuning.chosen import tuned
+from amplitune.study.tuning.give_up import give_up_trial
 from amplitune.study.tuning.trials import read_trials
 
 RUN = "amplitune.study.tuning.job.run"
@@ -178,11 +181,45 @@ def test_a_method_whose_trials_all_fail_fails_with_their_reason(
 ) -> None:
     method = {"method": "full", "search_space": {**DIVERGING, "learning_rate": [1e30, 2e30]}}
     study = tiny_study(methods=[method], training={"logging_steps": 1}, tuning={"trials": 2})
-    for _ in range(2):
+    for attempt in range(2):
         with pytest.raises(TrainingError, match=r"all 2 failed. The first: .*loss must be finite"):
             tune_here(study, "full")
+        assert len(read_trials(tmp_path)) == 2
+        assert len(list(tmp_path.glob("tuning/*/*/trial-*.failed-1"))) == 2 * attempt
     assert not list(tmp_path.glob("tuning/*/*/chosen.json"))
-    assert len(read_trials(tmp_path)) == 2
+
+
+def test_a_trial_that_killed_its_process_is_given_up(
+    tiny_study: MakeStudy, tune_here: Tune, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = tiny_study(tuning={"trials": 2, "max_steps": 1})
+    (spec,) = study.runs()
+    assert not give_up_trial(spec, tmp_path, "killed")
+
+    def killed(*_: Any) -> Any:
+        raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("amplitune.study.run.fit", killed)
+        with pytest.raises(KilledError):
+            tune_here(study)
+    gc.collect()  # the dead process held a lock
+    assert give_up_trial(spec, tmp_path, "killed by SIGKILL")
+    assert not give_up_trial(spec, tmp_path, "killed by SIGKILL")
+    chosen = tune_here(study)
+    trials = read_trials(tmp_path)
+    assert list(trials["status"]) == ["failed", "done"]
+    assert list(trials["reason"]) == ["killed by SIGKILL", None]
+    assert list(trials["learning_rate"]) == pytest.approx([3e-4, 3e-3])
+    assert (chosen["trial"], chosen["failed"]) == (1, 1)
+
+
+def test_one_process_tunes_a_method_at_a_time(tiny_study: MakeStudy, tune_here: Tune, tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "tuning" / "pairs" / "lora" / ".lock")
+    assert lock.acquire()
+    with pytest.raises(ConfigError, match="must be done by one process at a time"):
+        tune_here(tiny_study())
+    lock.release()
 
 
 def test_a_full_disk_is_not_held_against_the_settings(

@@ -12,6 +12,7 @@ from amplitune.errors import ConfigError, TrainingError
 from amplitune.study.atomic import write_atomically
 from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.failures import FULL_DISK
+from amplitune.study.locks import Lock
 from amplitune.study.methods import find_method
 from amplitune.study.metrics import METRICS
 from amplitune.study.run import run
@@ -91,22 +92,41 @@ class _Tuning:
         assert spec.tuning is not None
         assert spec.task.kind is not None
         self._spec, self._tuning, self._spaces = spec, spec.tuning, spaces_of(spec)
-        self._directory, self._study_file, self._overrides, self._say = (
-            directory,
-            study_file,
-            overrides,
-            say,
-        )
+        self._directory, self._say = directory, say
+        self._study_file, self._overrides = study_file, overrides
         self._folder = tuning_folder(directory, spec.task.name, spec.method.name)
         self._metric = spec.task.primary_metric_name(spec.task.kind)
         self._higher_is_better = METRICS[self._metric].higher_is_better
+        self._done = 0  # trials that this process has done
 
     def run(self) -> dict[str, Any]:
         """Do the trials that are missing, and choose."""
-        self._begin()
-        stored = read_object(self._folder / CHOSEN)
-        if stored is not None:
-            return stored
+        lock = Lock(self._folder / ".lock")
+        if not lock.acquire():
+            raise ConfigError(
+                f"The tuning {self._folder} must be done by one process at a time, but another one is doing "
+                "it. Wait for it, or choose another output folder with -o."
+            )
+        try:
+            self._begin()
+            stored = read_object(self._folder / CHOSEN)
+            if stored is not None:
+                return stored
+            trials = self._trials()
+            if self._done == 0 and self._best(trials) is None:
+                # All of them failed before: whoever tunes again may have taken the cause away.
+                for trial in trials:
+                    _set_aside(self._folder / f"trial-{trial.trial:03d}")
+                trials = self._trials()
+            chosen = self._choose(trials)
+            write_chosen(self._folder / CHOSEN, chosen)
+            (self._folder / "progress.json").unlink(missing_ok=True)
+            return chosen
+        finally:
+            lock.release(remove=True)
+
+    def _trials(self) -> list[StoredTrial]:
+        """Every trial in its order, done now or before."""
         trials: list[StoredTrial] = []
         proposals = self._proposals()
         for number in range(self._tuning.trials):
@@ -117,10 +137,7 @@ class _Tuning:
             trial = self._trial(number, settings)
             trials.append(trial)
             proposals.tell(settings, merit(trial, self._tuning.select_by, self._higher_is_better))
-        chosen = self._choose(trials)
-        write_chosen(self._folder / CHOSEN, chosen)
-        (self._folder / "progress.json").unlink(missing_ok=True)
-        return chosen
+        return trials
 
     def _begin(self) -> None:
         """Say in the folder what is tuned, or find that it is what was tuned before."""
@@ -157,6 +174,7 @@ class _Tuning:
             total = self._tuning.trials
             progress = {"phase": f"trial {number + 1} of {total}", "done": number, "total": total}
             write_atomically(self._folder / "progress.json", json.dumps(progress))
+            self._done += 1
             status = run(spec, self._directory, self._study_file, self._overrides)
             # The next trial needs the memory of this one's model.
             gc.collect()
@@ -197,7 +215,7 @@ class _Tuning:
             )
 
     def _choose(self, trials: Sequence[StoredTrial]) -> dict[str, Any]:
-        best = best_trial(trials, self._tuning.select_by, self._higher_is_better)
+        best = self._best(trials)
         if best is None:
             reason = trials[0].reason or f"it has no {self._tuning.select_by.replace('_', ' ')}"
             raise TrainingError(
@@ -218,6 +236,9 @@ class _Tuning:
             "spaces": {key: space.to_value() for key, space in self._spaces.items()},
             "run": what_is_tuned(self._spec),
         }
+
+    def _best(self, trials: Sequence[StoredTrial]) -> StoredTrial | None:
+        return best_trial(trials, self._tuning.select_by, self._higher_is_better)
 
     def _in_words(self, trial: StoredTrial) -> str:
         settings = ", ".join(f"{key} {value}" for key, value in trial.settings.items())

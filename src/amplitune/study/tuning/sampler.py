@@ -55,7 +55,7 @@ class Sampler:
         if isinstance(space, Range):
             kind = distributions.IntDistribution if space.whole else distributions.FloatDistribution
             return kind(space.low, space.high, log=space.log)
-        if all(isinstance(value, int | float) for value in space.values):
+        if space.is_numeric:
             # Numbers keep their order; what they are apart is for the study to choose.
             return distributions.IntDistribution(0, len(space.values) - 1)
         return distributions.CategoricalDistribution(list(range(len(space.values))))
