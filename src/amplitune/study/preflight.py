@@ -1,10 +1,13 @@
 """What can be checked of a study before weights are loaded: its data, tokens and adapters' targets."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from amplitune.adapters import ParameterCount, count_parameters
 from amplitune.errors import ConfigError, DataError
 from amplitune.study.chat import render
 from amplitune.study.config import RunSpec, StudyConfig
@@ -41,6 +44,27 @@ def tokenize(
     return rows
 
 
+@dataclass(frozen=True)
+class CheckedTask:
+    """A task of a study that has been read and tokenised, with the first run of each method on it.
+
+    Args:
+        config: its configuration, the kind written out.
+        task: the examples.
+        tokenizer: the model's.
+        rows: the splits, tokenised.
+        runs: the first run of each method.
+        parameters: method's name -> its parameters; left out where they are known only with weights.
+    """
+
+    config: TaskConfig
+    task: Task
+    tokenizer: PreTrainedTokenizerBase
+    rows: dict[str, list[dict[str, Any]]]
+    runs: list[RunSpec]
+    parameters: dict[str, ParameterCount]
+
+
 def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
     """Check everything that needs no weights; afterwards each task's kind is known.
 
@@ -52,26 +76,85 @@ def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
         The study with each task's `kind` written out.
 
     Raises:
-        ConfigError: a file, column, model, target module or setting is not what it must be.
+        ConfigError: files, columns, models, target modules or settings are not what they must be. All that
+            are found are named.
     """
-    tasks = {config.name: load_task(config) for config in study.tasks}
-    resolved = study.model_copy(
-        update={"tasks": [config.resolved(tasks[config.name].kind) for config in study.tasks]}
-    )
-    first_runs = {(spec.task.name, spec.method.name): spec for spec in reversed(resolved.runs())}
-    for config in resolved.tasks:
-        task = tasks[config.name]
-        say(f"{task.name}: {task.format_note}")
-        specs = [first_runs[config.name, method.name] for method in study.methods]
-        tokenizer = load_tokenizer(specs[0])
-        rows = tokenize(task, config, tokenizer)
-        if task.kind == "generation":
-            _, turn_end = render(task.train[:1], config, tokenizer)
-            _remark_on_tokens(rows, tokenizer, config, turn_end, say)
+    return check_tasks(study, say)[0]
+
+
+def check_tasks(study: StudyConfig, say: Callable[[str], object]) -> tuple[StudyConfig, list[CheckedTask]]:
+    """Check everything that needs no weights, and hand on what was read for it.
+
+    Args:
+        study: the study.
+        say: takes remarks for the user, one line each.
+
+    Returns:
+        The study with each task's `kind` written out, and its tasks.
+
+    Raises:
+        ConfigError: as `check`.
+    """
+    problems: list[ConfigError] = []
+    tasks: dict[str, Task] = {}
+    for config in study.tasks:
+        with _gathered(problems):
+            tasks[config.name] = load_task(config)
+    read = [config.resolved(tasks[config.name].kind) for config in study.tasks if config.name in tasks]
+    checked = []
+    if read:
+        resolved = study.model_copy(update={"tasks": read})
+        first_runs = {(spec.task.name, spec.method.name): spec for spec in reversed(resolved.runs())}
+        for config in read:
+            runs = [first_runs[config.name, method.name] for method in study.methods]
+            with _gathered(problems):
+                checked.append(_check_task(study, config, tasks[config.name], runs, say, problems))
+    _raise(problems)
+    return resolved, checked
+
+
+def _check_task(
+    study: StudyConfig,
+    config: TaskConfig,
+    task: Task,
+    runs: list[RunSpec],
+    say: Callable[[str], object],
+    problems: list[ConfigError],
+) -> CheckedTask:
+    say(f"{task.name}: {task.format_note}")
+    with _gathered(problems):
         _check_bertscore(study, config)
-        for spec in specs:
-            _check_fit(spec, task, rows, tokenizer, say)
-    return resolved
+    tokenizer = load_tokenizer(runs[0])
+    rows = tokenize(task, config, tokenizer)
+    if task.kind == "generation":
+        _, turn_end = render(task.train[:1], config, tokenizer)
+        _remark_on_tokens(rows, tokenizer, config, turn_end, say)
+    parameters = {}
+    for spec in runs:
+        with _gathered(problems):
+            if (count := _check_fit(spec, task, rows, tokenizer, say)) is not None:
+                parameters[spec.method.name] = count
+    return CheckedTask(config, task, tokenizer, rows, runs, parameters)
+
+
+@contextlib.contextmanager
+def _gathered(problems: list[ConfigError]) -> Iterator[None]:
+    """Keep an error for later, unless the same one is kept already."""
+    try:
+        yield
+    except ConfigError as error:
+        if str(error) not in map(str, problems):
+            problems.append(error)
+
+
+def _raise(problems: list[ConfigError]) -> None:
+    """Raise what was gathered: one error as it is, several as one."""
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise problems[0]
+    kind = DataError if all(isinstance(problem, DataError) for problem in problems) else ConfigError
+    raise kind(f"{len(problems)} problems.\n" + "\n".join(map(str, problems))) from problems[0]
 
 
 def _check_fit(
@@ -80,11 +163,13 @@ def _check_fit(
     rows: dict[str, list[dict[str, Any]]],
     tokenizer: PreTrainedTokenizerBase,
     say: Callable[[str], object],
-) -> None:
-    """Try the method on the model's shapes, and the examples on its context."""
+) -> ParameterCount | None:
+    """Try the method on the model's shapes, and the examples on its context; count its parameters."""
     model: Any = skeleton(spec, load_config(spec, tokenizer, task.labels))
+    count = None
     try:
         model = apply_method(model, find_method(spec.method.method), task.kind, spec.method.config)
+        count = count_parameters(model)
     except NotImplementedError:
         say(f"{spec.method.name} starts from the weights, so it is checked only when it runs.")
     context = context_length(model)
@@ -99,6 +184,7 @@ def _check_fit(
             )
     if task.kind == "generation":
         check_context(prompt_tokens(rows["test"]), spec.task.max_new_tokens, context, task=task.name)
+    return count
 
 
 def _remark_on_tokens(

@@ -1,0 +1,105 @@
+"""The plan of a study as tables for a terminal."""
+
+from collections.abc import Iterator
+
+from rich.table import Table
+
+from amplitune.study.plan import StudyPlan
+
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def plan_tables(plan: StudyPlan) -> Iterator[Table | str]:
+    """The tasks, the methods on each, and a line about the whole.
+
+    Args:
+        plan: the plan.
+
+    Returns:
+        What rich prints, in order.
+    """
+    tasks = Table("task", "kind", "model", "split", title=f"{plan.name}: data", title_justify="left")
+    for heading in ("examples", "tokens", "longest"):
+        tasks.add_column(heading, justify="right")
+    for task in plan.tasks:
+        names = [task.task, task.kind, task.model.rpartition("/")[2]]
+        for name, split in task.splits.items():
+            tasks.add_row(*names, name, f"{split.examples:,}", f"{split.tokens:,}", f"{split.longest:,}")
+            names = ["", "", ""]
+    yield tasks
+    methods = Table("task", "method", title=f"{plan.name}: runs", title_justify="left")
+    for heading in ("runs", "trials", "trainable", "angles", "classical", "memory a run", "disk", "time"):
+        methods.add_column(heading, justify="right")
+    for row in plan.methods:
+        methods.add_row(
+            row.task,
+            row.method,
+            str(row.runs),
+            str(row.trials) if row.trials else "",
+            *map(_count, (row.trainable_parameters, row.angles, row.classical_parameters)),
+            in_bytes(row.memory.peak),
+            in_bytes(row.disk_bytes),
+            in_time(row.seconds),
+        )
+    yield methods
+    yield from notes(plan)
+
+
+def notes(plan: StudyPlan) -> list[str]:
+    """What the tables do not say: totals, and why numbers are missing."""
+    trials = f" after {plan.trials} trials of tuning" if plan.trials else ""
+    time = in_time(plan.seconds)
+    lines = [
+        f"{plan.runs} runs{trials}, {plan.workers} at a time: "
+        + (f"about {time}" if time else "time not probed (--probe)")
+        + f", {in_bytes(plan.disk_bytes) or 'an unknown part'} of disk.",
+        "Memory is what the tensors of one run take at most, on the longest batches; its libraries come "
+        "on top. Disk and time are of all runs of a row.",
+    ]
+    if plan.peak_bytes is not None and plan.peak_bytes > plan.available_bytes:
+        lines.append(
+            f"Memory: {plan.workers} runs at a time may need {in_bytes(plan.peak_bytes)} beside their "
+            f"libraries, but {in_bytes(plan.available_bytes)} are available. Lower workers or batch sizes, "
+            "or set training.gradient_checkpointing: true."
+        )
+    lines += [f"{row.task} / {row.method}: {row.note}." for row in plan.methods if row.note]
+    return lines
+
+
+def in_bytes(number: float | None) -> str:
+    """Bytes with two digits that count; nothing where there is no number.
+
+    Example:
+        >>> in_bytes(1_234_567), in_bytes(38_000_000_000), in_bytes(None)
+        ('1.2 MB', '38 GB', '')
+    """
+    if number is None:
+        return ""
+    unit = 0
+    while number >= 999.5 and unit + 1 < len(_UNITS):
+        number, unit = number / 1000, unit + 1
+    return f"{number:.1f} {_UNITS[unit]}" if number < 9.95 and unit else f"{number:.0f} {_UNITS[unit]}"
+
+
+def in_time(seconds: float | None) -> str:
+    """Seconds in the units that people use; nothing where there is no number.
+
+    Example:
+        >>> in_time(48.2), in_time(725), in_time(8_000), in_time(400_000), in_time(None)
+        ('48 s', '12 min', '2 h 13 min', '4 d 15 h', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(minutes / 60)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
