@@ -194,9 +194,7 @@ def _notes(results: Results, runs: pd.DataFrame, done: pd.DataFrame) -> list[str
     """What a reader has to know to read the numbers of one task rightly."""
     notes = []
     if (done.groupby("method")["seed"].count() > 1).any():
-        notes.append(
-            "Large: mean over seeds. Small: minimum and maximum over seeds, left out where all seeds agree."
-        )
+        notes.append("Means over seeds, with minimum and maximum where the seeds differ.")
     kinds = sorted(set(done["peak_memory_kind"].dropna()))
     if kinds:
         notes.append(f"Peak memory is {' or '.join(kinds)} memory.")
