@@ -40,7 +40,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(models, "load_model", refuse)
     monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", refuse)
-    monkeypatch.setattr("amplitune.study.execute.subprocess.Popen", refuse)
+    monkeypatch.setattr("amplitune.study.executors.local.subprocess.Popen", refuse)
     yield
 
 

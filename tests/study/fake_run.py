@@ -4,8 +4,17 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
+
+
+def grandparent() -> int:
+    """The parent of this process's parent: of a Ray task, the node's own process."""
+    try:
+        return int(Path(f"/proc/{os.getppid()}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def main(final: str, resolved: str, behaviour: str, marker: str) -> None:
@@ -18,7 +27,7 @@ def main(final: str, resolved: str, behaviour: str, marker: str) -> None:
     (partial / "metrics.jsonl").write_text('{"event": "train", "step": 1, "loss": 2.0}\n')
     (partial / "progress.json").write_text('{"phase": "training", "done": 1, "total": 2}')
     with Path(marker).open("a") as file:
-        file.write(f"{Path(final).parent.name} {os.getpid()}\n")
+        file.write(f"{Path(final).parent.name} {os.getpid()} {grandparent()}\n")
 
     if behaviour == "killed":
         os.write(1, b"step 1\n")
@@ -28,6 +37,12 @@ def main(final: str, resolved: str, behaviour: str, marker: str) -> None:
         sys.exit(2)
     elif behaviour == "endless":
         time.sleep(600)
+    elif behaviour == "watched":
+        # Ends when it is told to, or with the process that started it.
+        threading.Thread(target=lambda: os._exit(len(os.read(0, 1)) + 1), daemon=True).start()
+        deadline = time.monotonic() + 60
+        while not Path(marker).with_name("go").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
     elif behaviour == "together":
         # Ends only once a second run has started beside it.
         deadline = time.monotonic() + 60

@@ -14,76 +14,31 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from tests.study.tiny_models import study_values
+from tests.study.execution_bench import Bench, make_bench
 
 from amplitune.errors import ConfigError
-from amplitune.study import execute as module
-from amplitune.study import supervision
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.execute import execute, plan, train_command
+from amplitune.study import supervision, units
+from amplitune.study.execute import plan
 from amplitune.study.progress import Progress
 from amplitune.study.results import load_results
-from amplitune.study.study_file import load_study, to_yaml
-
-FAKE = Path(__file__).parent / "fake_run.py"
-
-Names = list[str]
-
-
-class Bench:
-    """A study's folder in which each run is a process that does what its method's name says."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.side = folder / "study", folder
-        self.marker = folder / "started.txt"
-        self.output = io.StringIO()
-        self.behaviours: dict[str, str] = {}
-
-    def study(self, *names: str, **changes: Any) -> StudyConfig:
-        methods = [{"method": "lora", "name": name} for name in names]
-        values = study_values(Path("/models"), methods=methods, **changes)
-        study = StudyConfig.parse(values)
-        return study.model_copy(update={"tasks": [task.resolved("generation") for task in study.tasks]})
-
-    def command(self, spec: RunSpec, directory: Path) -> list[str]:
-        resolved = self.side / f"{spec.method.name}-{spec.seed}.yaml"
-        resolved.write_text(to_yaml(spec))
-        behaviour = self.behaviours.get(spec.method.name, spec.method.name)
-        final = str(directory / spec.folder)
-        return [sys.executable, "-S", str(FAKE), final, str(resolved), behaviour, str(self.marker)]
-
-    def compare(self, study: StudyConfig, progress: Progress | None = None, **options: Any) -> Names:
-        """Execute, and give the names of the methods that were started."""
-        self.marker.write_text("")
-        execute(study, self.folder, progress or Progress(Console(file=self.output, width=200)), **options)
-        return [line.split()[0] for line in self.marker.read_text().splitlines()]
-
-    def run(self, method: str, seed: int = 0) -> Path:
-        return self.folder / "runs" / "pairs" / method / f"seed-{seed}"
-
-    def files(self) -> dict[str, int]:
-        found = (path for path in self.folder.rglob("*") if path.is_file() and path.name != ".lock")
-        return {str(path.relative_to(self.folder)): path.stat().st_mtime_ns for path in found}
-
-    def statuses(self) -> Mapping[str, str | None]:
-        table = load_results(self.folder).table
-        return dict(zip(table["method"], table["reason"], strict=True))
+from amplitune.study.study_file import load_study
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    bench = Bench(tmp_path)
-    monkeypatch.setattr(module, "train_command", bench.command)
-    monkeypatch.setattr(module, "POLL_SECONDS", 0.01)
-    return bench
+    return make_bench(tmp_path, monkeypatch)
 
 
 def test_a_run_is_a_process_of_the_command_line(tmp_path: Path) -> None:
     spec = Bench(tmp_path).study("a", seeds=[3]).runs()[0]
-    assert train_command(spec, tmp_path) == [
+    assert units.run_command(spec, tmp_path) == (
         *(sys.executable, "-m", "amplitune", "train", str(tmp_path / "study.resolved.yaml")),
         *("--task", "pairs", "--method", "a", "--seed", "3", "-o", str(tmp_path), "--supervised"),
-    ]
+    )
+    assert units.tune_command(spec, tmp_path) == (
+        *(sys.executable, "-m", "amplitune", "tune", str(tmp_path / "study.resolved.yaml")),
+        *("--task", "pairs", "--method", "a", "-o", str(tmp_path), "--supervised"),
+    )
 
 
 def test_every_run_is_done_once_and_nothing_is_repeated(bench: Bench) -> None:
@@ -152,7 +107,7 @@ def test_a_process_that_never_began_has_a_command_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        module, "train_command", lambda *_: [sys.executable, "-S", "-c", "raise SystemExit('no library')"]
+        units, "run_command", lambda *_: [sys.executable, "-S", "-c", "raise SystemExit('no library')"]
     )
     bench.compare(bench.study("a"))
     (row,) = load_results(bench.folder).table.to_dict("records")
@@ -223,7 +178,7 @@ def test_an_interruption_ends_the_runs_and_the_next_compare_completes(bench: Ben
     study = bench.study("a", "b", "c")
     with pytest.raises(KeyboardInterrupt):
         bench.compare(study, _Interrupted(Console(file=io.StringIO())))
-    name, pid = bench.marker.read_text().splitlines()[-1].split()
+    name, pid, _ = bench.marker.read_text().splitlines()[-1].split()
     assert name == "b"
     assert gone(int(pid))
     assert bench.statuses() == {"a": None}

@@ -34,12 +34,13 @@ def explain(error: BaseException) -> str:
     return reason
 
 
-def describe_death(code: int, log: Path) -> str:
-    """What is known of a run's process that ended without a status.
+def describe_death(code: int, log: Path, what: str = "run") -> str:
+    """What is known of a process that ended without a status.
 
     Args:
         code: its exit code, negative where a signal killed it.
         log: what it printed.
+        what: whose process it was.
     """
     how = f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"
     hint = ""
@@ -47,7 +48,7 @@ def describe_death(code: int, log: Path) -> str:
         hint = f" (SIGKILL is what the kernel sends when memory runs out). {LESS_MEMORY}"
     elif code == -signal.SIGBUS:
         hint = f" (SIGBUS is what a full disk or shared memory gives a mapped file). {FULL_DISK}"
-    words = f"The run's process {how}{hint}"
+    words = f"The {what}'s process {how}{hint}"
     return f"{words.removesuffix('.')}. {_last_words(log)}".strip()
 
 

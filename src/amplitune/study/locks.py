@@ -2,12 +2,13 @@
 
 import fcntl
 import os
+import time
 from io import TextIOWrapper
 from pathlib import Path
 
 
 class Lock:
-    """A file that one process at a time holds; nobody waits for it.
+    """A file that one process at a time holds.
 
     Args:
         path: the file; it and its folder are made if need be.
@@ -17,8 +18,20 @@ class Lock:
         self.path = path
         self._file: TextIOWrapper | None = None
 
-    def acquire(self) -> bool:
-        """Take the lock; False if another holder has it, in this process or in another."""
+    def acquire(self, patience: float = 0.0) -> bool:
+        """Take the lock; False if another holder has it, in this process or in another.
+
+        Args:
+            patience: seconds after which to give up; `is_held` holds a lock too, for an instant.
+        """
+        deadline = time.monotonic() + patience
+        while not self._try():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.02)
+        return True
+
+    def _try(self) -> bool:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         while True:
             file = self.path.open("a", encoding="utf-8")

@@ -27,7 +27,7 @@ class Progress:
         self._began = time.monotonic()
 
     def begin(self, labels: Sequence[str], already: int) -> None:
-        """A study begins: the runs to come, and how many are there already."""
+        """A study begins: the units to come, and how many runs are there already."""
         self._total, self._began = len(labels), time.monotonic()
         if already:
             self._console.print(f"{already} run(s) are there already and are kept.")
@@ -68,6 +68,17 @@ class Progress:
             total=state["total"] or None,
             phase=state["phase"] + counted,
         )
+
+    def note(self, label: str, text: str) -> None:
+        """Say something of a run that goes on."""
+        self._console.print(f"{label}: {text}", markup=False, highlight=False, soft_wrap=True)
+
+    def again(self, label: str, why: str) -> None:
+        """A run that had started will start once more."""
+        self._fractions.pop(label, None)
+        if self._bars is not None:
+            self._bars.remove_task(self._rows.pop(label))
+        self.note(label, why)
 
     def finished(self, label: str, seconds: float, reason: str | None) -> None:
         """A run is over; `reason` says why it failed, if it did."""

@@ -1,0 +1,107 @@
+"""Processes on this machine, as many as its memory holds."""
+
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+
+import psutil  # type: ignore[import-untyped, unused-ignore]
+
+from amplitune.study.executors.admission import PROCESS_BYTES, admits
+from amplitune.study.executors.available_memory import available_memory
+from amplitune.study.executors.devices import devices_of
+from amplitune.study.executors.executor import Executor, Job, Request
+
+SECONDS_TO_END = 10.0
+"""How long a process may take to end after SIGTERM, before it is killed."""
+
+
+class LocalJob(Job):
+    """A process of this machine.
+
+    Args:
+        process: the process, its standard input a pipe that is never written to (see `supervision`).
+        slot: its place among the workers.
+        need: the most memory that it will take, as predicted.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", slot: int, need: int) -> None:
+        self.process, self.slot, self.need = process, slot, need
+
+    def poll(self) -> int | None:
+        """Its exit code, None while it runs."""
+        return self.process.poll()
+
+    def stop(self) -> None:
+        """Send SIGTERM."""
+        self.process.terminate()
+
+    def wait(self) -> None:
+        """Wait for its end."""
+        try:
+            self.process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+    def resident(self) -> int:
+        """The memory that it has now, in bytes."""
+        try:
+            return int(psutil.Process(self.process.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+
+class LocalExecutor(Executor):
+    """Runs commands as processes of this machine.
+
+    Args:
+        workers: the most processes at a time.
+        devices: the ids of its GPUs, as CUDA_VISIBLE_DEVICES takes them; they go round among the workers.
+        available: tells the memory that is available now, in bytes.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        devices: Sequence[str] = (),
+        available: Callable[[], int] = available_memory,
+    ) -> None:
+        self._workers, self._devices, self._available = workers, tuple(devices), available
+        self._jobs: list[LocalJob] = []
+
+    def has_room(self, request: Request) -> bool:
+        """Whether a worker is free, and memory for the peaks of all; the first process always has room."""
+        self._forget_ended()
+        if len(self._jobs) >= self._workers:
+            return False
+        in_flight = [(job.need, job.resident()) for job in self._jobs]
+        return admits(self._need(request), in_flight, self._available())
+
+    def start(self, request: Request) -> LocalJob:
+        """Start the process."""
+        self._forget_ended()
+        taken = {job.slot for job in self._jobs}
+        slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        environment = {**os.environ, **request.environment}
+        if self._devices:
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices_of(slot, self._devices, request.gpus))
+        with request.log.open("ab") as output:
+            process = subprocess.Popen(
+                request.command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.PIPE,
+                env=environment,
+            )
+        job = LocalJob(process, slot, self._need(request))
+        self._jobs.append(job)
+        return job
+
+    def _need(self, request: Request) -> int:
+        # Tensors of a training on a GPU take none of the machine's own memory.
+        return PROCESS_BYTES + (0 if self._devices and request.gpus else request.tensor_bytes)
+
+    def _forget_ended(self) -> None:
+        self._jobs = [job for job in self._jobs if job.process.poll() is None]
