@@ -158,6 +158,16 @@ def test_a_method_without_any_run_is_said_so() -> None:
     assert sora.reason == "sora and lora have no finished run of the same seed on this task."
 
 
+def test_a_baseline_without_a_matched_variant_is_noted() -> None:
+    stored = planted(tasks=1)
+    some = [method for method in METHODS if method["name"] != "lora-matched"]
+    found = findings(Results(**{**vars(stored), "study": study() | {"methods": some}}))
+    assert found.notes == (
+        "Methods of matched size are not compared: the baseline lora has no variant of that size.",
+    )
+    assert {c.view for c in found.comparisons} == {"tuned", "control"}
+
+
 def test_a_value_that_does_not_follow_is_noted() -> None:
     stored = planted(tasks=1)
     changed = stored.table["primary_value"].where(stored.table.index != 3, 9.0)

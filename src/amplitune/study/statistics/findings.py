@@ -12,7 +12,14 @@ from amplitune.study.statistics.over_tasks import over_tasks
 from amplitune.study.statistics.statements import AcrossTasks, Comparison, Estimate, Findings, TaskCheck
 from amplitune.study.statistics.task_check import check_tasks, withdraw_verdicts
 from amplitune.study.statistics.verdicts import VIEWS, with_verdicts
-from amplitune.study.statistics.views import Pair, baseline_of, pairs, reference, study_methods
+from amplitune.study.statistics.views import (
+    Pair,
+    baseline_of,
+    matched_baseline,
+    pairs,
+    reference,
+    study_methods,
+)
 
 __all__ = ["AcrossTasks", "Comparison", "Estimate", "Findings", "TaskCheck", "findings"]
 
@@ -41,7 +48,7 @@ def findings(results: Results) -> Findings:
         comparisons=tuple(withdraw_verdicts(comparisons, checks)),
         checks=tuple(checks),
         across=tuple(across),
-        notes=(*_missing(results, tasks), *_doubtful(tasks), *left_out),
+        notes=(*_unmatched(results), *_missing(results, tasks), *_doubtful(tasks), *left_out),
     )
 
 
@@ -59,6 +66,15 @@ def _estimate(task: Measured, method: str) -> Estimate:
     values = list(task.values[method].values())
     low, high = t_interval(values) or (None, None)
     return Estimate(task.task, method, len(values), float(np.mean(values)), low, high)
+
+
+def _unmatched(results: Results) -> list[str]:
+    """Say that matched variants are not compared, where the baseline has none."""
+    methods = study_methods(results.study)
+    if matched_baseline(results.study, methods) or not any(method.matched for method in methods):
+        return []
+    baseline = baseline_of(results.study, methods)
+    return [f"Methods of matched size are not compared: the baseline {baseline} has no variant of that size."]
 
 
 def _missing(results: Results, tasks: Sequence[Measured]) -> list[str]:

@@ -9,7 +9,7 @@ from amplitune.study.statistics.statements import Comparison, TaskCheck
 from amplitune.study.statistics.verdicts import gain, with_verdicts
 from amplitune.study.statistics.views import Pair, StudyMethod, reference
 
-REFERENCES = {
+_REFERENCES = {
     "base": "the untouched model",
     "bias": "biases alone",
     "full": "full fine-tuning",
@@ -31,7 +31,7 @@ def check_tasks(tasks: Sequence[Measured], methods: list[StudyMethod]) -> list[T
     Returns:
         One check per task.
     """
-    names = {method: reference(methods, method) for method in REFERENCES}
+    names = {method: reference(methods, method) for method in _REFERENCES}
     base, bias, full = names["base"], names["bias"], names["full"]
     pairs = [Pair(full, other, "reference") for other in (base, bias) if full and other]
     judged = with_verdicts([compare(task, pair) for task in tasks for pair in pairs])
@@ -68,7 +68,7 @@ def _lowered(sentence: str) -> str:
 
 
 def _unknown(missing: list[str]) -> tuple[bool | None, str]:
-    what = " and ".join(f"{method} ({REFERENCES[method]})" for method in missing)
+    what = " and ".join(f"{method} ({_REFERENCES[method]})" for method in missing)
     return None, f"The task was not checked. Add to the study's methods: {what}."
 
 

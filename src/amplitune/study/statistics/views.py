@@ -79,21 +79,28 @@ def baseline_of(study: Mapping[str, Any], methods: list[StudyMethod]) -> str:
     return str(study.get("baseline") or ("lora" if "lora" in names else next(iter([*trained, *names]), "")))
 
 
-def matched_baseline(methods: list[StudyMethod], baseline: str) -> str | None:
-    """The matched variant of the study's baseline; None if there is none.
+def matched_baseline(study: Mapping[str, Any], methods: list[StudyMethod]) -> str | None:
+    """The method that matched variants are compared with: the baseline's own variant, `<baseline>-matched`.
 
-    A variant is called after the method that it is one of, so of "lora" and "lora-wide" the shorter name is
-    meant.
+    A baseline whose number of parameters is the one to match stands for itself, should it have no variant.
+
+    Args:
+        study: the content of study.resolved.yaml.
+        methods: its methods.
+
+    Returns:
+        Its name; None if there is none.
 
     Example:
         >>> names = ["lora-wide-matched", "lora-matched"]
         >>> variants = [StudyMethod(name, "lora", matched=True) for name in names]
-        >>> matched_baseline([StudyMethod("lora", "lora"), *variants], "lora")
+        >>> matched_baseline({"baseline": "lora"}, variants)
         'lora-matched'
     """
-    kinds = {m.method for m in methods if m.name == baseline}
-    names = [m.name for m in methods if m.matched and m.method in kinds and m.name.startswith(baseline)]
-    return min(names, key=len, default=None)
+    baseline = baseline_of(study, methods)
+    if f"{baseline}-matched" in [method.name for method in methods if method.matched]:
+        return f"{baseline}-matched"
+    return baseline if study.get("matched_parameters") == baseline else None
 
 
 def pairs(study: Mapping[str, Any], methods: list[StudyMethod]) -> list[Pair]:
@@ -101,21 +108,25 @@ def pairs(study: Mapping[str, Any], methods: list[StudyMethod]) -> list[Pair]:
 
     Args:
         study: the content of study.resolved.yaml.
-        methods: its methods, and those of which only runs are left.
+        methods: its methods.
+
+    Returns:
+        The pairs, view by view. Matched variants are in none where the baseline has no variant of its own:
+        one of another size would not be a match.
 
     Example:
-        >>> named = [StudyMethod("lora", "lora"), StudyMethod("qaa", "qaa"), StudyMethod("f", "qaa", "qaa")]
+        >>> named = [StudyMethod("lora", "lora"), StudyMethod("qaa", "qaa")]
+        >>> named.append(StudyMethod("f", "qaa", control_of="qaa"))
         >>> [(pair.method, pair.baseline, pair.view) for pair in pairs({"baseline": "lora"}, named)]
         [('qaa', 'lora', 'tuned'), ('f', 'qaa', 'control')]
     """
     baseline = baseline_of(study, methods)
-    # A baseline that is itself the size to match has no variant: it stands for it.
-    matched = matched_baseline(methods, baseline) or baseline
+    matched = matched_baseline(study, methods)
     found: list[Pair] = []
     for method in methods:
         if method.control_of:
             found.append(Pair(method.name, method.control_of, "control"))
-        elif method.matched and method.name != matched:
+        elif method.matched and matched and method.name != matched:
             found.append(Pair(method.name, matched, "matched"))
         elif not method.matched and method.name != baseline:
             found.append(Pair(method.name, baseline, "tuned"))
