@@ -78,3 +78,14 @@ def test_repeated_tokens_do_not_hide_that_a_change_does_not_carry_over() -> None
     share = linear_share(split(words[tokens], lengths), changes[tokens])
     assert share is not None
     assert share < 0.1
+
+
+def test_noise_is_not_fitted() -> None:
+    # 150 fitted tokens in 100 dimensions: without a penalty noise would score about -2.
+    inputs, noise = draw(200, 100), draw(200, 40, seed=1)
+    share = linear_share(split(inputs, [10] * 20), noise)
+    assert share == pytest.approx(0, abs=0.05)
+    signal = inputs @ draw(100, 40, seed=2) / 10 + noise
+    found = linear_share(split(inputs, [10] * 20), signal)
+    assert found is not None
+    assert 0.05 < found < 0.5
