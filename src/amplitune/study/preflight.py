@@ -13,10 +13,12 @@ from amplitune.study.chat import render
 from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.data import answers_cut, prompt_tokens, unknown_tokens
 from amplitune.study.generation import check_context, context_length
+from amplitune.study.matched import matched_methods
 from amplitune.study.methods import apply_method, find_method
 from amplitune.study.models import load_config, load_tokenizer, skeleton
 from amplitune.study.tasks import Task, TaskConfig, load_task
 from amplitune.study.token_cache import tokenized
+from amplitune.study.tuning.extremes import check_extremes
 
 
 def tokenize(
@@ -73,7 +75,7 @@ def check(study: StudyConfig, say: Callable[[str], object]) -> StudyConfig:
         say: takes remarks for the user, one line each.
 
     Returns:
-        The study with each task's `kind` written out.
+        The study with each task's `kind` written out, and the matched variants of its methods.
 
     Raises:
         ConfigError: files, columns, models, target modules or settings are not what they must be. All that
@@ -90,7 +92,7 @@ def check_tasks(study: StudyConfig, say: Callable[[str], object]) -> tuple[Study
         say: takes remarks for the user, one line each.
 
     Returns:
-        The study with each task's `kind` written out, and its tasks.
+        The study with each task's `kind` written out and the matched variants of its methods, and its tasks.
 
     Raises:
         ConfigError: as `check`.
@@ -100,13 +102,16 @@ def check_tasks(study: StudyConfig, say: Callable[[str], object]) -> tuple[Study
     for config in study.tasks:
         with _gathered(problems):
             tasks[config.name] = load_task(config)
+    if not problems:
+        with _gathered(problems):
+            study = study.model_copy(update={"methods": matched_methods(study, tasks, say)})
     read = [config.resolved(tasks[config.name].kind) for config in study.tasks if config.name in tasks]
     checked = []
     if read:
         resolved = study.model_copy(update={"tasks": read})
         first_runs = {(spec.task.name, spec.method.name): spec for spec in reversed(resolved.runs())}
         for config in read:
-            runs = [first_runs[config.name, method.name] for method in study.methods]
+            runs = [first_runs[config.name, method.name] for method in resolved.methods]
             with _gathered(problems):
                 checked.append(_check_task(study, config, tasks[config.name], runs, say, problems))
     _raise(problems)
@@ -134,6 +139,7 @@ def _check_task(
         with _gathered(problems):
             if (count := _check_fit(spec, task, rows, tokenizer, say)) is not None:
                 parameters[spec.method.name] = count
+            check_extremes(spec, lambda other: _check_fit(other, task, rows, tokenizer, say))
     return CheckedTask(config, task, tokenizer, rows, runs, parameters)
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from amplitune.errors import ConfigError
 from amplitune.study.config import RunSpec, StudyConfig
+from amplitune.study.preflight import check
 from amplitune.study.tuning.extremes import check_extremes
 
 SPACE = {
@@ -45,3 +46,22 @@ def test_a_value_that_does_not_fit_is_named(tiny_study: Callable[..., StudyConfi
 def test_the_tables_own_spaces_are_left_to_the_trials(tiny_study: Callable[..., StudyConfig]) -> None:
     (spec,) = tiny_study(methods=["lora"]).runs()
     check_extremes(spec, lambda other: pytest.fail("tried"))
+
+
+def test_a_study_is_checked_with_the_sizes_that_it_asks_for(tiny_study: Callable[..., StudyConfig]) -> None:
+    # The models have 64 positions.
+    space = {"config.num_virtual_tokens": [5, 60]}
+    study = tiny_study(methods=[{"method": "prefix", "search_space": space}])
+    with pytest.raises(ConfigError, match=r"`search_space.config.num_virtual_tokens` of method prefix .* 60"):
+        check(study, lambda line: None)
+    narrow = {"config.num_virtual_tokens": [5, 10]}
+    check(tiny_study(methods=[{"method": "prefix", "search_space": narrow}]), lambda line: None)
+
+
+def test_a_checked_study_holds_its_matched_variants(tiny_study: Callable[..., StudyConfig]) -> None:
+    said: list[str] = []
+    study = check(tiny_study(methods=["base", "lora", "qaa"], matched_parameters=1000), said.append)
+    assert [method.name for method in study.methods] == ["base", "lora", "qaa", "lora-matched", "qaa-matched"]
+    assert sum("-matched: " in line for line in said) == 2
+    again = StudyConfig.parse(study.model_dump(mode="json"))
+    assert check(again, said.append) == again == study
