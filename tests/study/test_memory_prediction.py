@@ -46,11 +46,13 @@ SHAPES: dict[str, PretrainedConfig] = {
 }
 METHODS: list[str | dict[str, Any]] = [
     "full",
+    "bias",
     "lora",
     "prefix",
     "sora",
     "qaa",
     "ia3",
+    "loha",
     "vera",
     "boft",
     {"method": "lora", "name": "dora", "config": {"use_dora": True, "lora_dropout": 0.1}},
@@ -101,6 +103,24 @@ def test_the_prediction_is_what_real_tensors_take(shape: str, method: str | dict
         method = {"method": "vera", "config": {"target_modules": ["q_proj", "v_proj"]}}
     spec = spec_of(method)
     close(predict_memory(spec, SHAPES[shape], batches_of()), measured(spec, SHAPES[shape], batches_of()))
+
+
+def test_the_controls_of_qaa() -> None:
+    controlled = StudyConfig.parse(
+        {
+            "model_name_or_path": "x",
+            "tasks": [{"name": "t", "dataset_name": "zoo:t", "kind": "generation"}],
+            "methods": ["qaa"],
+            "controls": True,
+        }
+    )
+    runs = [run for run in controlled.runs() if run.method.control_of]
+    assert len(runs) >= 5
+    for run in runs:
+        spec = run.model_copy(update={"task": run.task.resolved("generation")})
+        close(
+            predict_memory(spec, SHAPES["llama"], batches_of()), measured(spec, SHAPES["llama"], batches_of())
+        )
 
 
 SETTINGS: list[tuple[dict[str, Any], bool]] = [

@@ -83,3 +83,26 @@ def test_an_empty_dataset(tiny: Path, tmp_path: Path) -> None:
     task = task_values(tiny) | {"train_file": write_rows(tmp_path / "empty.jsonl", [])}
     with pytest.raises(DataError, match=r"empty\.jsonl"):
         checked(study_values(tiny, tasks=[task]))
+
+
+def test_several_problems_are_one_error(tiny: Path) -> None:
+    """Each is named once, though it may stand in the way of every method."""
+    tasks = [
+        task_values(tiny, max_length=3),
+        {**task_values(tiny), "name": "absent", "test_file": "/no/such.csv"},
+    ]
+    methods = ["base", "full", {"method": "qaa", "config": {"n_qubits": 2}}]
+    with pytest.raises(DataError, match=r"^2 problems\.") as caught:
+        checked(study_values(tiny, tasks=tasks, methods=methods))
+    assert str(caught.value).count("`max_length`") == 1
+    assert str(caught.value).count("/no/such.csv") == 1
+    with pytest.raises(ConfigError, match=r"^2 problems\.") as caught_too:
+        checked(study_values(tiny, methods=[*methods, {"method": "lora", "config": {"r": 0}}]))
+    assert "`n_qubits`" in str(caught_too.value)
+
+
+def test_matched_variants_are_added(tiny: Path) -> None:
+    study, _ = checked(study_values(tiny, methods=["base", "lora", "qaa"], matched_parameters="qaa"))
+    names = [method.name for method in study.methods]
+    assert names[:3] == ["base", "lora", "qaa"]
+    assert {"lora-matched", "qaa-matched"} == set(names[3:])

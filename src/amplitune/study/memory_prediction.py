@@ -10,6 +10,7 @@ from typing import Any
 import peft
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PretrainedConfig, masking_utils
 
 from amplitune.errors import AmplituneError
@@ -64,7 +65,7 @@ def predict_memory(spec: RunSpec, config: PretrainedConfig, batches: LongestBatc
             # What a method keeps beside parameters and buffers stays real.
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             _to_fake(model, mode)
-        with quiet(), mode, _without_packing():
+        with quiet(), mode, _MiddleDraws(), _without_packing():
             return MemoryPrediction(
                 measure_training(model, spec, batches), measure_evaluation(model, batches)
             )
@@ -141,6 +142,18 @@ def enable_gradient_checkpointing(model: Any) -> None:
     # transformers may have done it already, and would forget the hooks of the first time.
     if isinstance(model, peft.PeftModel) and not getattr(model, "_require_grads_hooks", None):
         model.enable_input_require_grads()
+
+
+class _MiddleDraws(TorchDispatchMode):
+    """Gives 0.5 for a single random number, as methods draw to decide whether a whole layer drops out."""
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operator; a fake tensor knows the value of a number that is given, not of a draw."""
+        if func is torch.ops.aten.rand.default and list(args[0]) == [1]:
+            return torch.tensor([0.5])
+        return func(*args, **(kwargs or {}))
 
 
 def _meta_model(spec: RunSpec, config: PretrainedConfig) -> Any:
