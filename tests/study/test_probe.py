@@ -156,3 +156,9 @@ def test_another_error_is_not_called_a_full_memory(tiny: Path, monkeypatch: pyte
     spec = run_spec(tiny, "lora")
     with pytest.raises(RuntimeError, match="shapes do not match"):
         probe_longest(*prepared(spec), spec)
+
+
+def test_a_model_in_shards_is_not_probed(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "training_step", lambda *_: pytest.fail("it was probed whole"))
+    spec = run_spec(tiny, "lora", processes_per_run=2, distributed="fsdp")
+    assert probe_longest(*prepared(spec), spec) == {"activations_bytes": None}

@@ -28,7 +28,7 @@ def probe_longest(
     tokenizer: PreTrainedTokenizerBase,
     splits: Mapping[str, Sequence[dict[str, Any]]],
     spec: RunSpec,
-) -> dict[str, int]:
+) -> dict[str, int | None]:
     """Run the longest batch of training, of scoring and of generation once, and measure their memory.
 
     The model comes back as it was: mode, buffers, gradients, and the random states that its run will draw
@@ -44,16 +44,20 @@ def probe_longest(
         Bytes: `weights_bytes`, `gradients_bytes`, `optimizer_bytes` (AdamW's, computed), `activations_bytes`
         (the most at a time, temporaries among them), `training_peak_bytes` (with the optimizer's state) and
         `evaluation_peak_bytes`. A method that trains nothing has only weights, activations and the last.
+        Of a model that several processes will share as shards nothing is probed, because it need not fit into
+        one of them: `activations_bytes` is None and the rest left out.
 
     Raises:
         TrainingError: memory runs out; the message names what to lower.
     """
+    if spec.processes_per_run > 1 and spec.distributed == "fsdp":
+        return {"activations_bytes": None}
     if torch.cuda.is_available():
         model.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))))
     batches = longest_batches(spec, splits, ensure_pad_token(tokenizer))
     method = find_method(spec.method.method)
     checkpointing = spec.training.gradient_checkpointing and method.gradient_checkpointing
-    measured: dict[str, int] = {}
+    measured: dict[str, int | None] = {}
     with _unchanged(model), quiet():
         if method.trains != "nothing":
             with _explained(spec, "training", len(batches.train), _longest(batches.train)):
