@@ -74,9 +74,12 @@ def label_ends(axes: Axes, ends: Sequence[tuple[str, float, float]], styles: Map
 
 
 def label_points(
-    axes: Axes, points: Sequence[tuple[str, float, float]], lines: Sequence[tuple[str, float]]
+    axes: Axes,
+    points: Sequence[tuple[str, float, float]],
+    lines: Sequence[tuple[str, float]],
+    bars: Sequence[tuple[float, float, float]] = (),
 ) -> None:
-    """Name each point beside its mark, on the side where it hides no other mark or name."""
+    """Name each point beside its mark, where it hides no other mark, name or bar (x, low, high)."""
     to_pixels, from_pixels = axes.transData.transform, axes.transData.inverted().transform
     area = axes.get_window_extent()
     taken: list[tuple[float, float, float, float]] = []
@@ -87,6 +90,9 @@ def label_points(
         _write(axes, area.x0 + 4, height, text, "muted")
     pixels = [tuple(float(value) for value in to_pixels((x, y))) for _, x, y in points]
     taken += [(x - 8, y - 8, x + 8, y + 8) for x, y in pixels]
+    for x, low, high in bars:
+        (left, bottom), (_, top) = to_pixels((x, low)), to_pixels((x, high))
+        taken.append((float(left) - 3, float(bottom), float(left) + 3, float(top)))
     for (name, _, _), (x, y) in zip(points, pixels, strict=True):
         extent = width(short(name))
         places = [(x + 11, y), (x - 11 - extent, y), (x - extent / 2, y + 18), (x - extent / 2, y - 18)]

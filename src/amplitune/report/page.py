@@ -46,10 +46,9 @@ def render_page(results: Results, found: Findings) -> str:
     """Render the report of a study as HTML."""
     table, trials = results.table, results.trials
     methods = method_order(results)
-    styles = method_styles([m for m in methods if m != BASE], roles_of(results.study, methods))
-    references = [
-        method for method, role in roles_of(results.study, methods).items() if role.kind == "reference"
-    ]
+    roles = roles_of(results.study, methods)
+    references = [method for method, role in roles.items() if role.kind == "reference"]
+    styles = method_styles([m for m in methods if m != BASE], roles)
     origin = provenance(table["environment"], results.environments)
     sections = [
         task_section(results, found, trials, task, styles, index)
@@ -74,6 +73,7 @@ def render_page(results: Results, found: Findings) -> str:
         "metrics": METRICS,
         "mixed_mark": MIXED,
         "colours": {method: style.variable for method, style in styles.items()},
+        "roles": roles,
         "hollow": {method for method, style in styles.items() if style.hollow},
     }
     script = _read("page.js")

@@ -139,7 +139,8 @@ def _draw(
         title(axes, metric.label)
         axes.set_xlabel(f"{cost.axis}, logarithmic")
         freeze(axes)
-        label_points(axes, [(p.method, p.cost, p.quality) for p in points], lines)
+        bars = [(p.cost, p.low, p.high) for p in points if p.low is not None and p.high is not None]
+        label_points(axes, [(p.method, p.cost, p.quality) for p in points], lines, bars)
     axis = cost.axis[0].lower() + cost.axis[1:]
     caption = f"{metric.label} on the test split ({metric.meaning}) against {axis}. "
     caption += f"On the front, beaten by no method in both: {joined(p.method for p in ordered)}"

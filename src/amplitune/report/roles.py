@@ -4,20 +4,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from amplitune.study.results import BASE
+from amplitune.study.methods import REFERENCES
 
-REFERENCES = frozenset({BASE, "bias", "full"})
-"""What a task is checked with: the untouched model, head or biases alone, full fine-tuning."""
+MEANINGS = {
+    "qaa-frozen": "angles stay as drawn",
+    "qaa-no-entangler": "no entangling gates",
+    "qaa-projection": "a fixed random projection, linear",
+    "qaa-squares": "squares of a fixed random projection",
+    "qaa-givens": "the classical twin: learned mixing, squares",
+}
+"""What a control has in the place of its method's circuit, or changes in it."""
 
 Kind = Literal["method", "reference", "control", "matched"]
 
 
 @dataclass(frozen=True)
 class Role:
-    """The part of one method; `of` is the method that a control belongs to."""
+    """The part of one method.
+
+    Args:
+        kind: the part.
+        of: the method that a control belongs to.
+        meaning: what a control has in the place of its method's circuit.
+        parameters: what the size of a matched variant is matched to.
+    """
 
     kind: Kind = "method"
     of: str = ""
+    meaning: str = ""
     parameters: int | None = None
 
     @property
@@ -50,7 +64,8 @@ def role_of(study: Mapping[str, Any], method: str) -> Role:
             break
     # A control's matched variant is a control: it is compared with its method, not with the baseline.
     if entry.get("control_of"):
-        return Role("control", of=str(entry["control_of"]))
+        meaning = MEANINGS.get(str(entry.get("method")), "")
+        return Role("control", of=str(entry["control_of"]), meaning=meaning)
     if entry.get("matched_to"):
         return Role("matched", parameters=int(entry["matched_to"]))
     return Role("reference" if (entry.get("method") or method) in REFERENCES else "method")

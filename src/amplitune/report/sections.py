@@ -11,6 +11,7 @@ from amplitune.report.axes import Drawing
 from amplitune.report.columns import METRICS, Column
 from amplitune.report.losses import draw_losses
 from amplitune.report.modules import ModuleTable, module_table
+from amplitune.report.opening import TESTED
 from amplitune.report.pareto import draw_fronts
 from amplitune.report.runs import Chosen, chosen_settings
 from amplitune.report.samples import Samples, pick_samples
@@ -63,7 +64,8 @@ class TaskSection:
     identifier: str
     table: TaskTable
     warning: str
-    verdicts: dict[str, str]
+    verdicts: dict[str, str] | None
+    budget: int | None
     views: tuple[VerdictTable, ...]
     check: tuple[VerdictTable, ...]
     check_reason: str
@@ -129,13 +131,15 @@ def task_section(
             curves, {m: styles[m] for m in members if m in styles}, f"{identifier}-controls-{number}"
         )
         controls.append(Controls(controlled, tuple(controls_in_words(controlled)), drawn))
+    verdicts = {row.method: verdict_of(found, table.task, row.method) for row in table.rows}
     return TaskSection(
         identifier=identifier,
         table=table,
         warning=f"This task ranks nothing. {sentence(check.reason)}"
         if check and check.ranks is False
         else "",
-        verdicts={row.method: verdict_of(found, table.task, row.method) for row in table.rows},
+        verdicts=verdicts if set(verdicts.values()) & {*TESTED} else None,
+        budget=next((role.parameters for role in roles.values() if role.kind == "matched"), None),
         views=tuple(t for t in tables if t.view in ("tuned", "matched")),
         check=tuple(t for t in tables if t.view == "reference"),
         check_reason=sentence(check.reason) if check else "",
