@@ -43,7 +43,7 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@
 
 $(VENV)/developed: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(PIP) -e '.[bertscore,quantum,triton,dev]'
+	$(PIP) -e '.[bertscore,quantum,triton,tuning,ray,dev]'
 	touch $@ $(VENV)/installed
 
 clean:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from amplitune.commands.options import FAILED, Overrides
+from amplitune.commands.options import FAILED, Overrides, Preview
 from amplitune.study.config import StudyConfig
 
 # Each command imports what it alone needs, as those of a study do.
@@ -21,12 +21,25 @@ def validate(
     probe: Annotated[
         bool, typer.Option("--probe", help="time a few steps of each method, to say how long the study takes")
     ] = False,
+    preview: Preview = 0,
     as_json: AsData = False,
 ) -> None:
     """Check everything that needs no weights, and say what the study will take; nothing is written."""
     from amplitune.study.study_file import load_study
 
-    show_plan(load_study(study_file, overrides or ()), probe, as_json)
+    study = load_study(study_file, overrides or ())
+    if preview:
+        show_preview(study, preview)
+    show_plan(study, probe, as_json)
+
+
+def show_preview(study: StudyConfig, count: int) -> None:
+    """Print training examples of each task on standard error, beside which the plan may go as data."""
+    from amplitune.study.preview import preview
+
+    console = Console(stderr=True)
+    styled = console.is_terminal
+    typer.echo(preview(study, count, styled=styled), err=True)
 
 
 def show_plan(study: StudyConfig, probe: bool, as_json: bool) -> None:

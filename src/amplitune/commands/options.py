@@ -12,3 +12,10 @@ Output = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print the results table as JSON on standard output")]
 Overrides = Annotated[list[str] | None, typer.Argument(help="key=value, with dots: training.max_steps=50")]
+Preview = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        help="show so many training examples of each task, decoded, with their loss mask, and run nothing",
+    ),
+]

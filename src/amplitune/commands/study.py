@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from amplitune.commands.options import FAILED, SOME_FAILED, AsJson, Output, Overrides
+from amplitune.commands.checks import show_plan, show_preview
+from amplitune.commands.options import FAILED, SOME_FAILED, AsJson, Output, Overrides, Preview
 from amplitune.commands.report import finish
 from amplitune.errors import ConfigError
 from amplitune.study.config import RunSpec, StudyConfig
@@ -19,6 +20,9 @@ from amplitune.study.supervision import end_with_parent
 DEMO = Path(__file__).parents[1] / "study" / "demo.yaml"
 """The study on the bundled model and tasks."""
 
+BUNDLED = DEMO.with_name("bundled.yaml")
+"""The comparison on them: tuned, with controls, from five seeds."""
+
 
 def compare(
     arguments: Annotated[
@@ -30,25 +34,42 @@ def compare(
     demo: Annotated[
         bool, typer.Option("--demo", help="the bundled model and tasks instead of a study file")
     ] = False,
+    bundled: Annotated[
+        bool,
+        typer.Option("--bundled", help="the same model and tasks, tuned, with controls, from five seeds"),
+    ] = False,
     output: Output = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="say what the study will take, and run nothing")
+    ] = False,
+    probe: Annotated[
+        bool, typer.Option("--probe/--no-probe", help="with --dry-run: time a few steps of each method")
+    ] = True,
+    preview: Preview = 0,
+    executor: Annotated[
+        str | None, typer.Option(help="local or ray, over the study's own", show_default=False)
+    ] = None,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="run failed runs again (the old ones are kept aside)")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Run what is missing of a study, then write its table and report."""
+    path, overrides = _study_file(list(arguments or []), demo, bundled)
+    if executor is not None:
+        overrides.append(f"executor={executor}")
+    study = load_study(path, overrides)
+    if preview:
+        show_preview(study, preview)
+    if dry_run:
+        show_plan(study, probe, as_json)
+        return
+    if preview:
+        return
     from amplitune.study.execute import execute
     from amplitune.study.preflight import check
     from amplitune.study.progress import Progress
 
-    words = list(arguments or [])
-    if demo:
-        path = DEMO
-    elif words and "=" not in words[0]:
-        path = Path(words.pop(0))
-    else:
-        raise ConfigError("`STUDY.yaml` must be given, but is missing. Name a study file, or use --demo.")
-    study = load_study(path, words)
     directory = output or Path("results") / path.stem
     console = Console(stderr=True)
     study = check(study, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
@@ -79,13 +100,33 @@ def train(
     if supervised:
         end_with_parent()
     from amplitune.study.run import run
+    from amplitune.study.tuning.chosen import tuned
 
     study = load_study(study_file, overrides or ())
-    spec = _find_run(study, task, method, seed)
     directory = output or Path("results") / study_file.stem
+    spec = tuned(_find_run(study, task, method, seed), directory)
     status = run(spec, directory, study_file, overrides or ())
     if status["status"] != "done":
         raise typer.Exit(FAILED)
+
+
+def _study_file(words: list[str], demo: bool, bundled: bool) -> tuple[Path, list[str]]:
+    """The study that is meant, and what is set over it."""
+    if demo and bundled:
+        raise ConfigError("`--demo` and `--bundled` are two studies, but one is run. Leave one of them out.")
+    if demo or bundled:
+        path = DEMO if demo else BUNDLED
+        if words and "=" not in words[0]:
+            raise ConfigError(
+                f"`{words[0]}` must be an override, key=value, beside a bundled study. Leave the study file "
+                "or the option out."
+            )
+        return path, words
+    if words and "=" not in words[0]:
+        return Path(words[0]), words[1:]
+    raise ConfigError(
+        "`STUDY.yaml` must be given, but is missing. Name a study file, or use --demo or --bundled."
+    )
 
 
 def _find_run(study: StudyConfig, task: str | None, method: str, seed: int | None) -> RunSpec:

@@ -11,9 +11,11 @@ from amplitune.adapters import ParameterCount, count_parameters
 from amplitune.errors import ConfigError, DataError
 from amplitune.study.chat import render
 from amplitune.study.config import RunSpec, StudyConfig
+from amplitune.study.controls import controls_left_out
 from amplitune.study.data import answers_cut, prompt_tokens, unknown_tokens
 from amplitune.study.generation import check_context, context_length
 from amplitune.study.matched import matched_methods
+from amplitune.study.measures.held_out_text import check_held_out
 from amplitune.study.methods import apply_method, find_method
 from amplitune.study.models import load_config, load_tokenizer, skeleton
 from amplitune.study.tasks import Task, TaskConfig, load_task
@@ -98,6 +100,8 @@ def check_tasks(study: StudyConfig, say: Callable[[str], object]) -> tuple[Study
         ConfigError: as `check`.
     """
     problems: list[ConfigError] = []
+    for left_out in controls_left_out(study.methods) if study.controls else ():
+        say(left_out)
     tasks: dict[str, Task] = {}
     for config in study.tasks:
         with _gathered(problems):
@@ -109,6 +113,8 @@ def check_tasks(study: StudyConfig, say: Callable[[str], object]) -> tuple[Study
     checked = []
     if read:
         resolved = study.model_copy(update={"tasks": read})
+        with _gathered(problems):
+            check_held_out(resolved)
         first_runs = {(spec.task.name, spec.method.name): spec for spec in reversed(resolved.runs())}
         for config in read:
             runs = [first_runs[config.name, method.name] for method in resolved.methods]

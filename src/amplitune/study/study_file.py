@@ -10,6 +10,7 @@ from amplitune.errors import ConfigError
 from amplitune.study.config import StudyConfig
 from amplitune.study.located_yaml import parse, parse_located
 from amplitune.study.problems import Location, Problem
+from amplitune.study.sources import ZOO_PREFIX
 from amplitune.study.strict import StrictModel
 
 
@@ -94,11 +95,13 @@ def _step(place: Any, part: str) -> Location:
 
 def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Make the paths in a study absolute, so that a resolved study means the same from any folder."""
-    resolved = _resolve(values, folder, files=(), models=("model_name_or_path", "bertscore_model"))
+    text = values.get("held_out_text")
+    files = () if str(text).startswith(ZOO_PREFIX) else ("held_out_text",)
+    resolved = _resolve(values, folder, files, models=("model_name_or_path", "bertscore_model"))
     if isinstance(resolved.get("tasks"), list):
-        files = ("train_file", "validation_file", "test_file")
+        splits = ("train_file", "validation_file", "test_file")
         resolved["tasks"] = [
-            _resolve(task, folder, files, ("model_name_or_path",)) if isinstance(task, dict) else task
+            _resolve(task, folder, splits, ("model_name_or_path",)) if isinstance(task, dict) else task
             for task in resolved["tasks"]
         ]
     return resolved
