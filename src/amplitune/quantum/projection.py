@@ -89,7 +89,8 @@ class Project(torch.autograd.Function):
                     # The bias has its gradient from a readout of 1, with no pass of its own over `grad`.
                     z = torch.nn.functional.pad(flattened(z).to(dtype), (0, 1), value=1.0) * ctx.scaling
                     both = (z.T @ flattened(wide)).to(weight.dtype)
-                    dweight, dbias = both[:-1].T, both[-1] if needs_bias else None
+                    # A view would keep all of `both` alive as long as the bias has its gradient.
+                    dweight, dbias = both[:-1].T, both[-1].clone() if needs_bias else None
             if needs_bias and dbias is None:
                 dbias = flattened(wide).sum(dim=0) * ctx.scaling
             dbias = None if dbias is None else dbias.to(ctx.bias_dtype)
