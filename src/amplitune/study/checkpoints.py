@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from amplitune.study.atomic import write_atomically
+from amplitune.study.distributed import group
 from amplitune.study.stored_run import read_object
 
 FOLDER = "checkpoints"
@@ -96,7 +97,7 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         if self._save_steps is not None:
             due = state.global_step - self._step >= self._save_steps
         else:
-            due = time.monotonic() >= self._due
+            due = group.agreed(time.monotonic() >= self._due)
         # What follows the training can take long too.
         if due or (self._saved and state.global_step == state.max_steps):
             control.should_save = True
@@ -115,10 +116,13 @@ class CheckpointCallback(TrainerCallback):  # type: ignore[misc, unused-ignore]
         folder = Path(str(args.output_dir))
         path = folder / f"checkpoint-{state.global_step}"
         kept = {name: part.state_dict() for name, part in self._kept.items()}
-        write_atomically(path / COMPLETE, json.dumps({"step": state.global_step, "kept": kept}))
-        for other in folder.glob("checkpoint-*"):
-            if other != path:
-                shutil.rmtree(other)
+        # Each process of a run has written its part.
+        group.wait()
+        if group.rank() == 0:
+            write_atomically(path / COMPLETE, json.dumps({"step": state.global_step, "kept": kept}))
+            for other in folder.glob("checkpoint-*"):
+                if other != path:
+                    shutil.rmtree(other)
         now = time.monotonic()
         self._step, self._saved = state.global_step, True
         self._due = now + max(INTERVAL_SECONDS, (now - self._began) / SHARE)

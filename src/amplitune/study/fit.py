@@ -11,16 +11,21 @@ from transformers import PreTrainedTokenizerBase
 from amplitune.adapters import count_parameters
 from amplitune.study.checkpoints import FOLDER as CHECKPOINTS
 from amplitune.study.config import RunSpec
+from amplitune.study.distributed import group
+from amplitune.study.distributed.trained_model import trained_model
+from amplitune.study.measures.energy import EnergyMeter
+from amplitune.study.measures.training_memory import TrainingMemory
 from amplitune.study.memory import read_peak, reset_peak
 from amplitune.study.methods import apply_method, find_method
 from amplitune.study.models import load_config, load_model
-from amplitune.study.rundir import RunDirectory
+from amplitune.study.probe import probe_longest
+from amplitune.study.run_files import RunFiles
 from amplitune.study.tasks import Task
 from amplitune.study.training import StepClock, train
 
 
 class PeakMemory:
-    """Peak memory of a training, the largest of its parts where it was resumed."""
+    """Peak memory of a training: the largest of its parts where it was resumed, and of its processes."""
 
     def __init__(self) -> None:
         self._before = 0
@@ -29,7 +34,7 @@ class PeakMemory:
     def read(self) -> tuple[int, str]:
         """Bytes, and what kind of memory it is."""
         peak, kind = read_peak()
-        return max(self._before, peak), kind
+        return group.largest(max(self._before, peak)), kind
 
     def state_dict(self) -> dict[str, Any]:
         """The peak so far, for a checkpoint."""
@@ -50,12 +55,20 @@ def prepare(spec: RunSpec) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def adapted_model(spec: RunSpec, task: Task, tokenizer: PreTrainedTokenizerBase) -> Any:
+    """The model as a run begins to train it."""
+    # The weights that a run draws (a head, an adapter) depend on its seed alone.
+    transformers.set_seed(spec.seed)
+    base = load_model(spec, load_config(spec, tokenizer, task.labels))
+    return apply_method(base, find_method(spec.method.method), task.kind, spec.method.config)
+
+
 def fit(
     spec: RunSpec,
     task: Task,
     tokenizer: PreTrainedTokenizerBase,
     splits: Mapping[str, list[dict[str, Any]]],
-    folder: RunDirectory,
+    folder: RunFiles,
 ) -> tuple[Any, dict[str, Any]]:
     """Load the model, adapt it by the method and train it; its curve and its adapter go to the folder.
 
@@ -67,13 +80,11 @@ def fit(
         folder: the run's folder.
 
     Returns:
-        The model, and what the training took: parameters, time, memory, bytes of the adapter.
+        The model, and what the training took: parameters, time, memory, bytes of the adapter. Of several
+        processes the first has the model, the others None.
     """
-    # The weights that a run draws (a head, an adapter) depend on its seed alone.
-    transformers.set_seed(spec.seed)
-    base = load_model(spec, load_config(spec, tokenizer, task.labels))
     method = find_method(spec.method.method)
-    model: Any = apply_method(base, method, task.kind, spec.method.config)
+    model = adapted_model(spec, task, tokenizer)
     parameters = count_parameters(model)
     efficiency: dict[str, Any] = {
         "trainable_parameters": parameters.trainable,
@@ -81,27 +92,36 @@ def fit(
         "classical_parameters": parameters.classical,
         "total_parameters": parameters.total,
     }
+    # What runs out of memory on its longest batch does so now, not after an hour.
+    probed = probe_longest(model, tokenizer, splits, spec)
     if method.trains == "nothing":
         return model, efficiency
     clock = StepClock(
         lambda event: folder.append("metrics.jsonl", event),
         lambda done, total: folder.progress("training", done, total),
     )
-    peak = PeakMemory()
-    trainer = train(
-        model,
-        tokenizer,
-        splits,
-        spec,
-        folder.path / CHECKPOINTS,
-        clock,
-        {"folder": folder, "peak_memory": peak},
-        folder.checkpoint,
-    )
-    efficiency["peak_memory_bytes"], efficiency["peak_memory_kind"] = peak.read()
+    peak, memory = PeakMemory(), TrainingMemory()
+    with EnergyMeter() as energy:
+        trainer = train(
+            model,
+            tokenizer,
+            splits,
+            spec,
+            folder.path / CHECKPOINTS,
+            clock,
+            {"folder": folder, "peak_memory": peak, "memory": memory, "energy": energy},
+            folder.checkpoint,
+        )
+    efficiency["peak_memory_bytes"], efficiency["peak_memory_kind"] = read = peak.read()
+    efficiency |= memory.columns(*read, probed["activations_bytes"])
+    efficiency["energy_joules"], efficiency["energy_kind"] = energy.joules, energy.kind
     efficiency["step_seconds"] = clock.median_step
     efficiency["train_seconds"] = clock.seconds
     efficiency["tokens_per_second"] = trainer.state.num_input_tokens_seen / clock.seconds
+    if group.size() > 1:
+        model = trained_model(trainer, model, lambda: adapted_model(spec, task, tokenizer))
+        if model is None:
+            return None, efficiency
     trained = folder.path / ("adapter" if method.trains == "adapter" else "model")
     model.save_pretrained(trained)
     efficiency["adapter_bytes"] = sum(file.stat().st_size for file in trained.glob("*.safetensors"))

@@ -50,6 +50,12 @@ class Lock:
                 pass
             file.close()
 
+    @property
+    def descriptor(self) -> int:
+        """The open file that holds it: a child process that inherits this one holds it too."""
+        assert self._file is not None, "the lock is not held"
+        return self._file.fileno()
+
     def release(self, remove: bool = False) -> None:
         """Let go of the lock.
 

@@ -11,12 +11,18 @@ from typing import Any
 import transformers
 
 from amplitune.study.config import RunSpec
+from amplitune.study.distributed.launch import launch
+from amplitune.study.distributed.processes import processes_of
 from amplitune.study.environment import describe_environment
 from amplitune.study.evaluation import evaluate
 from amplitune.study.failures import explain
 from amplitune.study.fit import fit, prepare
-from amplitune.study.models import load_tokenizer
+from amplitune.study.measures.energy import EnergyMeter
+from amplitune.study.measures.forgetting import forgetting
+from amplitune.study.measures.learned_change import measure_modules, medians
+from amplitune.study.models import load_config, load_model, load_tokenizer
 from amplitune.study.preflight import tokenize
+from amplitune.study.run_files import RunFiles
 from amplitune.study.rundir import RunDirectory
 from amplitune.study.tasks import Task, load_task
 
@@ -42,7 +48,10 @@ def run(spec: RunSpec, directory: Path, study_file: Path, overrides: Sequence[st
     folder = RunDirectory(directory, spec, study_file, overrides)
     reason = None
     try:
-        _run(spec, task, folder)
+        if processes_of(spec) > 1:
+            reason = launch(spec, folder)
+        else:
+            carry_out(spec, task, folder)
     except Exception as error:  # whatever went wrong is the run's result
         with contextlib.suppress(OSError):  # a full disk takes no traceback either
             traceback.print_exc(file=sys.stderr)
@@ -58,22 +67,44 @@ def run(spec: RunSpec, directory: Path, study_file: Path, overrides: Sequence[st
     return status
 
 
-def _run(spec: RunSpec, task: Task, folder: RunDirectory) -> None:
-    """The steps of a run, in their order."""
+def carry_out(spec: RunSpec, task: Task, folder: RunFiles) -> None:
+    """The steps of a run, in their order.
+
+    Args:
+        spec: the run.
+        task: its examples.
+        folder: takes what the run writes.
+    """
     prepare(spec)
     folder.write("env.json", describe_environment())
     folder.progress("loading")
     tokenizer = load_tokenizer(spec)
     splits = tokenize(task, spec.task, tokenizer)
     model, efficiency = fit(spec, task, tokenizer, splits, folder)
+    if model is None:  # another process of the run goes on alone
+        return
     # What follows is the same whether the training was resumed or not.
     transformers.set_seed(spec.seed)
     folder.progress("evaluating")
     # A trial of tuning never reads the test split.
     split, examples = ("test", task.test) if spec.trial is None else ("validation", task.validation)
-    scores, predictions, speed = evaluate(model, tokenizer, task, examples, splits[split], spec)
+    with EnergyMeter() as energy:
+        scores, predictions, speed = evaluate(model, tokenizer, task, examples, splits[split], spec)
     for prediction in predictions:
         folder.append("predictions.jsonl", prediction)
     folder.append("metrics.jsonl", {"event": split, **scores, "examples": len(predictions)})
     efficiency["generation_tokens_per_second"] = speed
+    if task.kind == "generation":
+        efficiency["generation_energy_joules"] = energy.joules
+        efficiency.setdefault("energy_kind", energy.kind)
+    if spec.trial is None:
+        folder.progress("measuring what was learned")
+
+        def load_base() -> Any:
+            return load_model(spec, load_config(spec, tokenizer, task.labels))
+
+        records = measure_modules(model, load_base, tokenizer, splits["validation"], spec)
+        for record in records:
+            folder.append("modules.jsonl", record)
+        efficiency |= medians(records) | forgetting(model, load_base, tokenizer, spec)
     folder.append("metrics.jsonl", {"event": "efficiency", **efficiency})

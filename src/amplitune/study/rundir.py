@@ -1,13 +1,10 @@
 """The folder of one run: written under a temporary name and renamed when it is complete."""
 
-import json
 import math
 import shlex
 import shutil
 import sys
-import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +13,11 @@ import yaml
 from amplitune.errors import ConfigError
 from amplitune.study.atomic import PARTIAL, write_atomically
 from amplitune.study.checkpoints import FOLDER as CHECKPOINTS
-from amplitune.study.checkpoints import Checkpoint, newest
+from amplitune.study.checkpoints import newest
 from amplitune.study.config import RunSpec
 from amplitune.study.environment import describe_environment
 from amplitune.study.locks import Lock
+from amplitune.study.run_files import RunFiles, line
 from amplitune.study.same_settings import differing_settings
 from amplitune.study.stored_run import read_lines, read_object
 from amplitune.study.study_file import to_yaml
@@ -40,7 +38,7 @@ def lock_file(directory: Path, spec: RunSpec) -> Path:
     return folder.with_name(f".{folder.name}.lock")
 
 
-class RunDirectory:
+class RunDirectory(RunFiles):
     """The files of one run (design: DIR/runs/<task>/<method>/seed-<n>/), held by one process at a time.
 
     What a killed process has left is gone on from if it is of the same run and has a checkpoint; `checkpoint`
@@ -66,10 +64,7 @@ class RunDirectory:
         adopt: bool = False,
     ) -> None:
         self.final = directory / spec.folder
-        self.path = partial_folder(directory, spec)
-        self.checkpoint: Checkpoint | None = None
-        self.started = datetime.now(UTC).isoformat(timespec="seconds")
-        self._clock, self._seconds_before = time.monotonic(), 0.0
+        super().__init__(partial_folder(directory, spec))
         self._check_new()
         self._lock = Lock(lock_file(directory, spec))
         if not self._lock.acquire(patience=0.5):
@@ -88,17 +83,9 @@ class RunDirectory:
             self.write("command.txt", shlex.join(_command(spec, study_file, overrides)) + "\n")
 
     @property
-    def seconds(self) -> float:
-        """Time that the run has taken so far, in all its parts."""
-        return self._seconds_before + time.monotonic() - self._clock
-
-    def state_dict(self) -> dict[str, Any]:
-        """The times so far, for a checkpoint."""
-        return {"started": self.started, "seconds": self.seconds}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint."""
-        self.started, self._seconds_before = str(state["started"]), float(state["seconds"])
+    def lock_descriptor(self) -> int:
+        """The open file that holds the lock, for processes that are to hold it too."""
+        return self._lock.descriptor
 
     def _check_new(self) -> None:
         if self.final.exists():
@@ -121,26 +108,10 @@ class RunDirectory:
         events = [
             e for e in read_lines(self.path / "metrics.jsonl") if e.get("step", math.inf) <= checkpoint.step
         ]
-        write_atomically(self.path / "metrics.jsonl", "".join(map(_line, events)))
+        write_atomically(self.path / "metrics.jsonl", "".join(map(line, events)))
         self.checkpoint = checkpoint
         self.load_state_dict(checkpoint.kept["folder"])
         sys.stderr.write(f"going on from the checkpoint at step {checkpoint.step}\n")
-
-    def write(self, name: str, content: str | Mapping[str, Any]) -> None:
-        """Write one file: text as it is, a mapping as JSON."""
-        text = content if isinstance(content, str) else json.dumps(_finite(content), indent=2) + "\n"
-        (self.path / name).write_text(text, encoding="utf-8")
-
-    def append(self, name: str, event: Mapping[str, Any]) -> None:
-        """Append one line of JSON and flush it, so that progress can be followed."""
-        with (self.path / name).open("a", encoding="utf-8") as file:
-            file.write(_line(event))
-
-    def progress(self, phase: str, done: int = 0, total: int = 0) -> None:
-        """Say how far the run is, for whoever watches the folder."""
-        write_atomically(
-            self.path / "progress.json", json.dumps({"phase": phase, "done": done, "total": total})
-        )
 
     def complete(self, status: Mapping[str, Any]) -> None:
         """Write the status and give the folder its final name; a run that is complete needs no checkpoint."""
@@ -167,21 +138,8 @@ def _same_run(folder: Path, spec: RunSpec) -> bool:
     return not differing and all(left.get(key) == now[key] for key in SAME_ENVIRONMENT)
 
 
-def _line(event: Mapping[str, Any]) -> str:
-    return json.dumps(_finite(event), ensure_ascii=False) + "\n"
-
-
 def _command(spec: RunSpec, study_file: Path, overrides: Sequence[str]) -> list[str]:
     """The command that does the run again, into another folder; a trial is one of all those of its method."""
     verb, seed = ("train", ["--seed", str(spec.seed)]) if spec.trial is None else ("tune", [])
     command = ["amplitune", verb, str(study_file), *overrides, "--task", spec.task.name]
     return [*command, "--method", spec.method.name, *seed, "-o", "reproduced"]
-
-
-def _finite(value: Any) -> Any:
-    """Blank numbers that JSON does not have: NaN and infinities."""
-    if isinstance(value, Mapping):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

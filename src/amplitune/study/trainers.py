@@ -1,11 +1,14 @@
 """The trainers of a run, whose checkpoints hold exactly what the training changes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import Trainer
+
+from amplitune.study.distributed.shards import split_like
 
 WEIGHTS = "trained.safetensors"
 """The weights in a checkpoint."""
@@ -20,9 +23,7 @@ class ResumableTrainer(Trainer):  # type: ignore[misc, unused-ignore]
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Write the parameters that are trained, and the buffers."""
-        folder = Path(output_dir or str(self.args.output_dir))
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({name: value.contiguous() for name, value in trained(self.model).items()}, folder / WEIGHTS)
+        write_weights(Path(output_dir or str(self.args.output_dir)), trained(self.model))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """Write none: trl asks for one with each checkpoint."""
@@ -39,7 +40,13 @@ class ResumableTrainer(Trainer):  # type: ignore[misc, unused-ignore]
             )
         with torch.no_grad():
             for name, value in current.items():
-                value.copy_(stored[name])
+                value.copy_(split_like(stored[name], value))
+
+
+def write_weights(folder: Path, values: Mapping[str, torch.Tensor]) -> None:
+    """Write the weights of a checkpoint, by name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.contiguous() for name, value in values.items()}, folder / WEIGHTS)
 
 
 def trained(model: Any) -> dict[str, torch.Tensor]:

@@ -25,6 +25,8 @@ from transformers.trainer import TRAINER_STATE_NAME
 from amplitune.errors import TrainingError
 from amplitune.study.checkpoints import Checkpoint, CheckpointCallback, Kept
 from amplitune.study.config import RunSpec
+from amplitune.study.distributed import group
+from amplitune.study.distributed.arguments import distributed_arguments
 from amplitune.study.methods import create_optimizer, find_method
 from amplitune.study.trainers import ResumableTrainer
 
@@ -122,7 +124,7 @@ def train(
     clock: StepClock,
     kept: Mapping[str, Kept] | None = None,
     checkpoint: Checkpoint | None = None,
-) -> Trainer:
+) -> Any:
     """Train the model in place.
 
     Args:
@@ -132,7 +134,7 @@ def train(
         spec: the run.
         scratch: a folder for the trainer's checkpoints.
         clock: times the steps and takes the losses.
-        kept: what else counts through the training, by name.
+        kept: what else counts through the training, by name; told of it where it is a callback.
         checkpoint: where to go on from; None to begin.
 
     Returns:
@@ -140,7 +142,9 @@ def train(
     """
     kept = {"clock": clock, **(kept or {})}
     trainer = build_trainer(model, tokenizer, splits, spec, scratch)
-    trainer.add_callback(clock)
+    for part in kept.values():
+        if isinstance(part, TrainerCallback):
+            trainer.add_callback(part)
     trainer.add_callback(CheckpointCallback(spec.training.save_steps, kept))
     if checkpoint is None:
         trainer.train()
@@ -194,13 +198,22 @@ def build_trainer(
         "dataloader_pin_memory": torch.cuda.is_available(),
     }
     adapter = model.peft_config[model.active_adapter] if isinstance(model, peft.PeftModel) else None
-    optimizer = create_optimizer(model, adapter, settings.learning_rate or 0.0, settings.weight_decay)
+
+    def make_optimizer(of: torch.nn.Module) -> torch.optim.Optimizer:
+        return create_optimizer(of, adapter, settings.learning_rate or 0.0, settings.weight_decay)
+
+    trainer_class: Any = ResumableTrainer
+    if together := group.size() > 1:
+        from amplitune.study.distributed.trainer import DistributedTrainer
+
+        trainer_class = DistributedTrainer
+        arguments |= distributed_arguments(spec, model)
     common: dict[str, Any] = {
         "model": model,
         "processing_class": tokenizer,
         "train_dataset": Dataset.from_list(splits["train"]),
         "eval_dataset": Dataset.from_list(splits["validation"]),
-        "optimizers": (optimizer, None),
+        "optimizers": (None if together else make_optimizer(model), None),
     }
     tokenizer.padding_side = "right"
     if spec.task.kind == "generation":
@@ -211,11 +224,16 @@ def build_trainer(
         # trl reports every training run to the hub otherwise.
         constants.HF_HUB_DISABLE_TELEMETRY = True
 
-        class Generator(ResumableTrainer, SFTTrainer):  # type: ignore[misc, unused-ignore]
+        class Generator(trainer_class, SFTTrainer):  # type: ignore[misc, unused-ignore]
             """trl's trainer with checkpoints of the trained parameters."""
 
         # The rows are tokenised and masked already, so nothing is left for trl to truncate.
-        return Generator(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
-    return ResumableTrainer(
-        args=TrainingArguments(**arguments), data_collator=DataCollatorWithPadding(tokenizer), **common
-    )
+        trainer = Generator(args=SFTConfig(**arguments, completion_only_loss=True, max_length=None), **common)
+    else:
+        trainer = trainer_class(
+            args=TrainingArguments(**arguments), data_collator=DataCollatorWithPadding(tokenizer), **common
+        )
+        # Classifiers average over their batch, whatever number of items the Trainer hands them.
+        trainer.model_accepts_loss_kwargs = False
+    trainer.make_optimizer = make_optimizer
+    return trainer
