@@ -1,10 +1,11 @@
 """The plan of a study as tables for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from rich.table import Table
+from rich.text import Text
 
-from amplitune.study.plan import StudyPlan
+from amplitune.study.plan import MethodPlan, StudyPlan, TaskPlan
 
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
@@ -18,31 +19,45 @@ def plan_tables(plan: StudyPlan) -> Iterator[Table | str]:
     Returns:
         What rich prints, in order.
     """
-    tasks = Table("task", "kind", "model", "split", title=f"{plan.name}: data", title_justify="left")
-    for heading in ("examples", "tokens", "longest"):
-        tasks.add_column(heading, justify="right")
     for task in plan.tasks:
-        names = [task.task, task.kind, task.model.rpartition("/")[2]]
-        for name, split in task.splits.items():
-            tasks.add_row(*names, name, f"{split.examples:,}", f"{split.tokens:,}", f"{split.longest:,}")
-            names = ["", "", ""]
-    yield tasks
-    methods = Table("task", "method", title=f"{plan.name}: runs", title_justify="left")
-    for heading in ("runs", "trials", "trainable", "angles", "classical", "memory a run", "disk", "time"):
-        methods.add_column(heading, justify="right")
-    for row in plan.methods:
-        methods.add_row(
-            row.task,
+        yield _data(task)
+        yield _methods([row for row in plan.methods if row.task == task.task])
+    yield from notes(plan)
+
+
+def _data(task: TaskPlan) -> Table:
+    model = task.model.rpartition("/")[2]
+    table = _table(f"{task.task} ({task.kind}) on {model}", "split", ("examples", "tokens", "longest"))
+    for name, split in task.splits.items():
+        table.add_row(name, f"{split.examples:,}", f"{split.tokens:,}", f"{split.longest:,}")
+    return table
+
+
+def _methods(rows: Sequence[MethodPlan]) -> Table:
+    headings = ("runs", "trials", "angles +\nweights", "memory\na run", "disk", "time")
+    table = _table(None, "method", headings)
+    for row in rows:
+        apart = (row.angles, row.classical_parameters)
+        table.add_row(
             row.method,
             str(row.runs),
             str(row.trials) if row.trials else "",
-            *map(_count, (row.trainable_parameters, row.angles, row.classical_parameters)),
+            " + ".join(f"{count:,}" for count in apart if count is not None),
             in_bytes(row.memory.peak),
             in_bytes(row.disk_bytes),
             in_time(row.seconds),
         )
-    yield methods
-    yield from notes(plan)
+    return table
+
+
+def _table(title: str | None, first: str, headings: Sequence[str]) -> Table:
+    text = None if title is None else Text(title, style="bold", no_wrap=True)
+    table = Table(title=text, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    # Only the names may wrap: a number cut short is a wrong number.
+    table.add_column(first, overflow="fold")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    return table
 
 
 def notes(plan: StudyPlan) -> list[str]:
@@ -99,7 +114,3 @@ def in_time(seconds: float | None) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(minutes / 60)
     return f"{hours // 24} d {hours % 24} h"
-
-
-def _count(number: int | None) -> str:
-    return "" if number is None else f"{number:,}"
