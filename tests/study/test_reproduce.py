@@ -1,6 +1,8 @@
 """A stored run done again: identical where nothing changed, judged by its interval where something did."""
 
 import json
+import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +72,20 @@ def test_the_command_says_what_differs_first_and_then_what_came_back(study: Path
     assert done.stdout.endswith("pairs/lora/seed-0 is identical.\n")
     changed = json.loads((study / "runs/pairs/lora/seed-0/metrics.jsonl").read_text().splitlines()[-2])
     assert f"perplexity: {changed['perplexity']:.10g} stored" in done.stdout
+
+
+def test_the_command_ends_with_1_where_a_number_does_not_come_back(study: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "study/runs/pairs/lora/seed-0"
+    shutil.copytree(study / "runs/pairs/lora/seed-0", folder)
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text(re.sub(r'"perplexity": [\d.]+', '"perplexity": 1.5', metrics.read_text()))
+    app = typer.Typer()
+    app.command()(command)
+    done = CliRunner().invoke(app, [str(tmp_path / "study"), "pairs/lora/seed-0"])
+    assert done.exit_code == 1
+    assert "perplexity: 1.5 stored, " in done.stdout
+    assert done.stdout.endswith("has changed, and with one seed there is no interval to judge that by.\n")
+    assert sorted(path.name for path in (tmp_path / "study/runs/pairs/lora").iterdir()) == ["seed-0"]
 
 
 def test_the_same_folder_twice_is_refused(study: Path) -> None:
