@@ -122,7 +122,7 @@ def rich_results() -> Results:
         table=table,
         curves=pd.DataFrame(curves, columns=list(CURVE_COLUMNS)),
         predictions=pd.DataFrame(predictions, columns=list(PREDICTION_COLUMNS)),
-        modules=pd.DataFrame(modules, columns=[*MODULE_COLUMNS, "entanglement"]),
+        modules=pd.DataFrame(modules, columns=[*MODULE_COLUMNS, "circuit_entanglement"]),
         trials=_trials(random),
         environments=environments(),
     )
@@ -163,6 +163,7 @@ def _row(
     step = 0.012 + 0.006 * trainable / 1.3e6 + (0.018 if angles else 0)
     row |= {"step_seconds": step, "train_seconds": 100 * step, "tokens_per_second": 512 / step}
     row |= {"gradients_bytes": 4.0 * trainable, "optimizer_bytes": 8.0 * trainable}
+    row |= {"energy_joules": 90.0 * step / 0.012, "energy_kind": "an invented package"}
     row |= {"activations_bytes": 3.1e7, "adapter_bytes": 4.0 * trainable + 1200}
     return row | {"effective_rank": 5 + random.normal(), "stable_rank": 2.5, "cka": 0.9, "linear_share": 0.7}
 
@@ -194,7 +195,7 @@ def _modules(run: dict[str, Any], method: str, random: np.random.Generator) -> l
             "stable_rank": 2.5 + 0.1 * layer,
             "cka": 0.9 - 0.05 * layer,
             "linear_share": 0.7,
-            "entanglement": 0.6 if METHODS[method][2] else math.nan,
+            "circuit_entanglement": 0.6 if METHODS[method][2] else math.nan,
         }
         for layer in range(2)
         for projection in ("q", "v")

@@ -96,7 +96,7 @@ def test_what_was_measured_decides_which_tables_there_are(rich: Results, results
         "tokens_to_target",
         "seconds_to_target",
     ]
-    assert [column.key for column in table.memory][-1] == "activations_bytes"
+    assert [column.key for column in table.memory][-2:] == ["activations_bytes", "energy_joules"]
     assert {"cka", "held_out_perplexity"} < {column.key for column in table.learned}
     old = task_tables(results)[0]
     assert old.memory == old.learned == ()

@@ -198,6 +198,9 @@ def _notes(results: Results, runs: pd.DataFrame, done: pd.DataFrame) -> list[str
     kinds = sorted(set(done["peak_memory_kind"].dropna()))
     if kinds:
         notes.append(f"Peak memory is {' or '.join(kinds)} memory.")
+    devices = sorted(set(done["energy_kind"].dropna()))
+    if devices:
+        notes.append(f"Energy is that of {'; '.join(devices)}.")
     signatures = sorted(set(done["bleu_signature"].dropna()))
     notes.extend(f"BLEU: sacrebleu {signature}." for signature in signatures)
     notes += _strangers(results, runs)

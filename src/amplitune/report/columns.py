@@ -94,10 +94,16 @@ _SPLIT = "Of which"
 MEMORY = (
     Column("peak_memory_bytes", "Allocated", size, "peak memory of the run, resident on a CPU", _PEAK),
     Column("peak_reserved_bytes", "Reserved", size, "what the allocator of a GPU held at most", _PEAK),
-    Column("weights_bytes", "Weights", size, "the model's weights and the adapter's", _SPLIT),
+    Column("weights_bytes", "Weights", size, "the model's and the adapter's", _SPLIT),
     Column("gradients_bytes", "Gradients", size, "gradients of the trained weights", _SPLIT),
     Column("optimizer_bytes", "Optimizer", size, "the optimizer's state", _SPLIT),
-    Column("activations_bytes", "Activations", size, "the rest: what is kept for the backward pass", _SPLIT),
+    Column(
+        "activations_bytes",
+        "Activations",
+        size,
+        "on a GPU the rest of the peak, on a CPU what a step on the longest batch held",
+        _SPLIT,
+    ),
     Column("energy_joules", "Training", energy, "energy of training, where the device reports it", "Energy"),
     Column(
         "generation_energy_joules",
@@ -130,3 +136,19 @@ LEARNED = (
     Column("held_out_perplexity_before", "Before", fixed(2), "of the untouched model", _HELD_OUT),
     Column("held_out_perplexity", "After", fixed(2), "after training; more is forgetting", _HELD_OUT),
 )
+CIRCUIT = (
+    Column(
+        "input_entanglement",
+        "Input entangled",
+        fixed(3),
+        "Meyer and Wallach's entanglement of the encoded inputs",
+    ),
+    Column(
+        "circuit_entanglement", "After circuit", fixed(3), "the same after the circuit, at the trained angles"
+    ),
+    Column(
+        "input_fidelity", "Input fidelity", fixed(3), "how alike two encoded inputs are, 1 is the same state"
+    ),
+    Column("readout_variance", "Readout variance", significant, "of an expectation value over tokens"),
+)
+"""What a module's circuit does, in the table of modules; what is not here is shown under its own name."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from amplitune.report.columns import LEARNED, Column
+from amplitune.report.columns import CIRCUIT, LEARNED, Column
 from amplitune.report.units import significant
 
 KEYS = ("task", "method", "seed", "module")
@@ -41,7 +41,7 @@ def module_table(modules: pd.DataFrame, order: list[str]) -> ModuleTable | None:
     measures = [name for name in modules.columns if name not in KEYS and modules[name].notna().any()]
     if modules.empty or not measures:
         return None
-    known = {column.key: column for column in LEARNED}
+    known = {column.key: column for column in (*LEARNED, *CIRCUIT)}
     columns = tuple(
         known.get(name, Column(name, name.replace("_", " "), significant, "of the module's circuit"))
         for name in measures

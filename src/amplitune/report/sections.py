@@ -169,7 +169,8 @@ def _panels(results: Results, table: TaskTable, done: pd.DataFrame, identifier: 
         Panel(
             f"{identifier}-memory",
             "Memory and energy",
-            "Of training. The parts are taken at the peak; on a CPU the whole process is measured.",
+            "Of training. Weights, gradients and optimizer state are counted after the first step; on a CPU "
+            "the peak is that of the whole process, interpreter and libraries included.",
             table.memory,
             _with(table, table.memory),
         ),
