@@ -20,7 +20,8 @@ from amplitune.study.survey.table import NOT_DESCRIBED
 LEGEND = (
     "Formulas: d_in, d_out: widths of an adapted module; bias: 1 if it has one; count: modules of one name "
     "and shape; d: width of the hidden state; kv: of all keys of a token; other names are settings. Costs "
-    "are those of training, for a token in an adapted module, beyond the frozen model's; without constants."
+    "are for a token in an adapted module, beyond those of the frozen model: multiplications of the forward "
+    "pass in training, and numbers kept for the backward pass."
 )
 
 

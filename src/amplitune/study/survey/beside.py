@@ -6,7 +6,7 @@ BESIDE: dict[str, Entry] = {
     "lily": Entry(
         "modules beside",
         "a factor A for each layer, B's shared by all layers and mixed by a router",
-        time="r·(d_in + d_out)",
+        time="r * (d_in + d_out + num_B)",
         memory="d_in + r + num_B",
         stores="x, A x, the router's weights; once the mixed B",
         mergeable=False,

@@ -32,8 +32,9 @@ class Entry:
     Args:
         group: one of `GROUPS`.
         mechanism: what it does, in a line.
-        time: additional operations for a token in an adapted module, in training, as peft computes it.
-        memory: additional numbers kept for the backward pass, for a token in an adapted module.
+        time: additional multiplications of the forward pass for a token in an adapted linear module, in
+            training, as peft computes it; a formula, or words where no linear module is adapted.
+        memory: additional numbers kept for the backward pass for that token, likewise.
         stores: the same in words, with what is kept once however many tokens there are.
         mergeable: whether the trained adapter can become part of the weights (here: in this implementation).
         nonlinear: whether the change of a module's output is not an affine function of its input.
@@ -69,6 +70,15 @@ class Entry:
         ]
         return " + ".join(part for part in parts if part)
 
+    def names_at(
+        self, config: Any, sites: list[Site], model: Mapping[str, float], site: Site | None, **more: float
+    ) -> dict[str, float]:
+        """Every name that a formula can use, with its value, at a module or (None) of the whole model."""
+        own = {} if config is None else _numbers(config)
+        at = {} if site is None else site.names()
+        further = {} if self.names is None else self.names(config, site)
+        return {**own, **model, "modules": len(sites), **at, **further, **more}
+
     def parameters(self, config: Any, sites: list[Site], model: Mapping[str, float]) -> int | None:
         """Compute the formula.
 
@@ -87,10 +97,7 @@ class Entry:
             return None
 
         def names(site: Site | None, **more: float) -> dict[str, float]:
-            own = {} if config is None else _numbers(config)
-            at = {} if site is None else site.names()
-            further = {} if self.names is None else self.names(config, site)
-            return {**own, **model, "modules": len(sites), **at, **further, **more}
+            return self.names_at(config, sites, model, site, **more)
 
         total = evaluate(self.once, names(None)) if self.once else 0
         if self.each:

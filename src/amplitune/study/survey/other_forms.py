@@ -7,7 +7,7 @@ from amplitune.study.survey.entry import Entry
 BUILT = Entry(
     "another form of the change",
     "",
-    time="d_in·d_out",
+    time="d_in * d_out",
     memory="d_in",
     stores="x; once the built weight",
     mergeable=True,
@@ -78,7 +78,7 @@ OTHER_FORMS: dict[str, Entry] = {
     "frod": replace(
         BUILT,
         mechanism="W0 in a basis shared by all layers, its scales and a sparse part trained",
-        time="d_in² + d_in·d_out",
+        time="d_in ** 2",
         memory="d_in",
         stores="x in the shared basis",
         source="FRoD, arXiv 2512.23485",

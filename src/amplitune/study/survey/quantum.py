@@ -15,18 +15,20 @@ def _of_circuit(config: Any, site: Site | None) -> Mapping[str, float]:
     assert site is not None
     circuit = config.circuit(site.d_in)
     rotations = circuit.angle_shape(config.circuits)[2]
-    return {"n": circuit.n_qubits, "m": circuit.n_observables, "rotations": rotations}
+    n = circuit.n_qubits
+    return {"n": n, "D": 2**n, "m": circuit.n_observables, "rotations": rotations}
 
 
 def _of_control(config: Any, site: Site | None) -> Mapping[str, float]:
     assert site is not None
-    return {"n": config.qubits(site.d_in), "m": config.columns(site.d_in) / config.circuits}
+    n = config.qubits(site.d_in)
+    return {"n": n, "D": 2**n, "m": config.columns(site.d_in) / config.circuits}
 
 
 QAA = Entry(
     "quantum",
     "amplitudes of x through RY and a CNOT ring, Z read out on each wire, projected up",
-    time="D·n + m·(D + d_out), D = 2^n",
+    time=f"{ANGLES} * D + circuits * m * (D + d_out)",
     memory="d_in",
     stores="x; states are computed again, so depth costs no memory",
     mergeable=False,
@@ -34,7 +36,7 @@ QAA = Entry(
     source="QAA, arXiv 2509.16244",
     each=f"{ANGLES} + {UP}",
     names=_of_circuit,
-    remark="n = ceil(log2 d_in) qubits, m values read out; simulated classically",
+    remark="n = ceil(log2 d_in) qubits, D = 2^n, m values read out; simulated classically",
 )
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -51,20 +53,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
 QUANTUM: dict[str, Entry] = {
     "qaa": QAA,
     "qaa-zz": replace(QAA, mechanism="the paper's circuit, products of pairs of wires read out too"),
-    "qaa-deep": replace(
-        QAA, mechanism="four layers of the paper's circuit", time="depth·D·n + m·(D + d_out)"
-    ),
+    "qaa-deep": replace(QAA, mechanism="four layers of the paper's circuit"),
     "qaa-rot": replace(
         QAA, mechanism="the paper's circuit with any rotation of each wire: complex amplitudes"
     ),
-    "qaa-parallel": replace(
-        QAA, mechanism="four circuits on the same x", time="circuits·(D·n + m·(D + d_out))"
-    ),
-    "qaa-reuploading": replace(
-        QAA, mechanism="two layers with a reflection about x between them", time="depth·D·n + m·(D + d_out)"
-    ),
+    "qaa-parallel": replace(QAA, mechanism="four circuits on the same x"),
+    "qaa-reuploading": replace(QAA, mechanism="two layers with a reflection about x between them"),
     "qaa-probabilities": replace(
-        QAA, mechanism="probabilities of all basis states read out", time="D·(n + d_out)"
+        QAA,
+        mechanism="probabilities of all basis states read out",
+        time=f"{ANGLES} * D + circuits * m * (1 + d_out)",
     ),
     "qaa-interferometric": replace(
         QAA,
@@ -83,8 +81,8 @@ CONTROLS: dict[str, Entry] = {
         QAA,
         group="controls",
         mechanism="a fixed random projection of QAA's width, projected up",
-        time="m·(d_in + d_out)",
-        memory="m",
+        time="circuits * m * (d_in + d_out)",
+        memory="circuits * m",
         stores="the projected x",
         mergeable=True,
         nonlinear=False,
@@ -97,9 +95,9 @@ CONTROLS: dict[str, Entry] = {
         QAA,
         group="controls",
         mechanism="the squares of that projection",
-        time="m·(d_in + d_out)",
-        memory="d_in + m",
-        stores="x, the projected x",
+        time="circuits * m * (d_in + d_out)",
+        memory="d_in + 3 * circuits * m",
+        stores="x, the projected x, its squares and what they are divided by",
         source="amplitune's control of QAA",
         each=UP,
         names=_of_control,
@@ -109,9 +107,9 @@ CONTROLS: dict[str, Entry] = {
         QAA,
         group="controls",
         mechanism="the classical twin: learned Givens rotations with as many angles, then squares",
-        time="D·n + m·(D + d_out), D = 2^n",
-        memory="D",
-        stores="the mixed state; the levels are undone from it",
+        time=f"{ANGLES} * D + circuits * m * (D + d_out)",
+        memory="d_in + circuits * (D + 2 * m)",
+        stores="x, the mixed state, from which levels are undone, the values",
         source="amplitune's control of QAA",
         each=f"{ANGLES} + {UP}",
         names=_of_control,

@@ -17,6 +17,7 @@ from amplitune.study.examples import TaskKind
 from amplitune.study.methods import Method, adapter_config, apply_method, refuse_settings
 from amplitune.study.survey.base_model import load_shapes
 from amplitune.study.survey.catalogue import ENTRIES, TooLargeError, refuse_large, rows, settings_of
+from amplitune.study.survey.formula import pretty
 from amplitune.study.survey.shapes import adapted_sites, model_names
 
 NOT_DESCRIBED = "not described"
@@ -39,7 +40,7 @@ class Row:
         head_parameters: trained parameters of a classifier's head, which peft trains with every adapter.
         percent: `parameters` in percent of the model's.
         modules: how many modules are adapted.
-        time: additional operations for a token in an adapted module.
+        time: additional multiplications of the forward pass for a token in an adapted module, in training.
         memory: additional numbers kept for the backward pass, for a token in an adapted module.
         stores: the same in words.
         mergeable: whether the adapter can become part of the weights; None if not described.
@@ -154,6 +155,7 @@ def survey_method(
     if entry is not None:
         kept = ("group", "mechanism", "formula", "time", "memory", "stores", "source", "remark")
         row |= {key: getattr(entry, key) for key in (*kept, "mergeable", "nonlinear")}
+        row |= {key: pretty(row[key]) for key in ("time", "memory")}
     config, sites, uncounted = None, [], False
     try:
         if method.trains == "adapter":
