@@ -3,10 +3,12 @@
 import errno
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from amplitune.errors import TrainingError
 from amplitune.study.failures import FULL_DISK, LESS_MEMORY, describe_death, explain
@@ -24,6 +26,26 @@ def test_memory_that_runs_out_is_recognised() -> None:
 def test_a_full_disk_is_recognised() -> None:
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     assert explain(error) == f"OSError: [Errno 28] No space left on device\n{FULL_DISK}"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="writes to the device that is always full")
+def test_a_full_disk_is_recognised_whoever_writes() -> None:
+    full = Path("/dev/full")
+
+    def write_text() -> None:
+        full.write_text("a" * 100_000)
+
+    writers: list[Callable[[], object]] = [
+        write_text,
+        lambda: torch.save({"a": torch.ones(300_000)}, full),
+    ]
+    for write in writers:
+        with pytest.raises(Exception) as caught:
+            write()
+        assert explain(caught.value).endswith(FULL_DISK), caught.value
+    # In safetensors' words; it would replace the device by a file.
+    error = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+    assert explain(error).endswith(FULL_DISK)
 
 
 def test_other_errors_say_what_they_said() -> None:

@@ -14,6 +14,8 @@ LESS_MEMORY = (
 
 FULL_DISK = "Free some space, then run the study again with --retry-failed."
 
+_CANNOT_WRITE = ("No space left on device", "PytorchStreamWriter failed writing", ". unexpected pos ")
+
 _CPU_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
 
 
@@ -29,7 +31,7 @@ def explain(error: BaseException) -> str:
     reason = f"{type(error).__name__}: {error}"
     if _out_of_memory(error):
         return f"{reason}\n{LESS_MEMORY}"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if _disk_full(error):
         return f"{reason}\n{FULL_DISK}"
     return reason
 
@@ -50,6 +52,13 @@ def describe_death(code: int, log: Path, what: str = "run") -> str:
         hint = f" (SIGBUS is what a full disk or shared memory gives a mapped file). {FULL_DISK}"
     words = f"The {what}'s process {how}{hint}"
     return f"{words.removesuffix('.')}. {_last_words(log)}".strip()
+
+
+def _disk_full(error: BaseException) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    # What torch.save and safetensors raise has no number.
+    return any(words in str(error) for words in _CANNOT_WRITE)
 
 
 def _out_of_memory(error: BaseException) -> bool:

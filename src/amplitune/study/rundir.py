@@ -115,12 +115,14 @@ class RunDirectory(RunFiles):
 
     def complete(self, status: Mapping[str, Any]) -> None:
         """Write the status and give the folder its final name; a run that is complete needs no checkpoint."""
-        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
-        for left in (self.path / "progress.json", *self.path.glob(f"*{PARTIAL}-*")):
-            left.unlink(missing_ok=True)
-        self.write("status.json", status)
-        self.path.rename(self.final)
-        self._lock.release(remove=True)
+        try:
+            shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
+            for left in (self.path / "progress.json", *self.path.glob(f"*{PARTIAL}-*")):
+                left.unlink(missing_ok=True)
+            self.write("status.json", status)
+            self.path.rename(self.final)
+        finally:
+            self._lock.release(remove=self.final.exists())
 
 
 def read_progress(folder: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """The order of a study's execution: units start as there is room, and end as rows of the results."""
 
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from amplitune.errors import ConfigError
 from amplitune.study.config import RunSpec
+from amplitune.study.distributed.processes import processes_of
 from amplitune.study.executors.executor import Executor, Job, LostJobError, Request
 from amplitune.study.failures import describe_death
 from amplitune.study.locks import is_held
@@ -26,6 +28,9 @@ ATTEMPTS = 2
 
 REFUSED = 2
 """Exit code of a process that began nothing, such as one that found its run held by another."""
+
+HELD_SECONDS = 2.0
+"""How long another process may hold a run before that is said."""
 
 LET_GO_SECONDS = 10.0
 """How long what a dead process left running may hold its run."""
@@ -69,7 +74,7 @@ class Schedule:
         self._in_flight: list[_Flight] = []
         self._retried: set[str] = set()
         self._lost: Counter[str] = Counter()
-        self._announced: set[str] = set()
+        self._held_since: dict[str, float] = {}
 
     def run(self, units: Sequence[Unit]) -> None:
         """Execute units until none is left.
@@ -104,9 +109,7 @@ class Schedule:
             if still.intersection(unit.needs):
                 continue
             if is_held(unit.lock):
-                if unit.label not in self._announced:
-                    self._announced.add(unit.label)
-                    self._progress.note(unit.label, "another process is doing it; waiting for that")
+                self._say_that_it_is_held(unit)
                 continue
             if unit.complete.exists() and unit.label not in self._retried:
                 # That other process has done it, or the tuning that it needs has failed.
@@ -124,6 +127,13 @@ class Schedule:
             self._in_flight.append(_Flight(unit, self._executor.start(request), time.monotonic()))
             self._progress.started(unit.label)
 
+    def _say_that_it_is_held(self, unit: Unit) -> None:
+        """Once, and not of what a killed study leaves for an instant."""
+        since = self._held_since.setdefault(unit.label, time.monotonic())
+        if time.monotonic() - since > HELD_SECONDS:
+            self._held_since[unit.label] = math.inf
+            self._progress.note(unit.label, "another process is doing it; waiting for that")
+
     def _request(self, unit: Unit) -> Request:
         spec = unit.runs[0]
         environment = {"TOKENIZERS_PARALLELISM": "false"}
@@ -133,9 +143,10 @@ class Schedule:
             command=unit.command,
             log=unit.log,
             environment=environment,
-            cpus=spec.threads or 1,
+            cpus=spec.threads or processes_of(spec),
             gpus=self._gpus,
             tensor_bytes=max(self._tensor_bytes.get(run.label, 0) for run in unit.runs),
+            processes=processes_of(spec),
         )
 
     def _look_at(self, flight: _Flight) -> None:
@@ -161,13 +172,13 @@ class Schedule:
         if unit.complete.exists():
             self._finish(flight, None)
         elif code == REFUSED and is_held(unit.lock):
+            self._held_since[unit.label] = math.inf
             self._again(unit, "another process has begun it; waiting for that")
         else:
             self._finish(flight, describe_death(code, unit.log, unit.kind))
 
     def _again(self, unit: Unit, why: str) -> None:
         """Put a unit back to those that wait."""
-        self._announced.add(unit.label)
         self._waiting.insert(0, unit)
         self._progress.again(unit.label, why)
 
