@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 
 from rich.table import Table
-from rich.text import Text
 
 from amplitune.study.plan import MethodPlan, StudyPlan, TaskPlan
 
@@ -20,14 +19,14 @@ def plan_tables(plan: StudyPlan) -> Iterator[Table | str]:
         What rich prints, in order.
     """
     for task in plan.tasks:
+        yield f"{task.task} ({task.kind}) on {task.model.rpartition('/')[2]}"
         yield _data(task)
         yield _methods([row for row in plan.methods if row.task == task.task])
     yield from notes(plan)
 
 
 def _data(task: TaskPlan) -> Table:
-    model = task.model.rpartition("/")[2]
-    table = _table(f"{task.task} ({task.kind}) on {model}", "split", ("examples", "tokens", "longest"))
+    table = _table("split", ("examples", "tokens", "longest"))
     for name, split in task.splits.items():
         table.add_row(name, f"{split.examples:,}", f"{split.tokens:,}", f"{split.longest:,}")
     return table
@@ -35,7 +34,7 @@ def _data(task: TaskPlan) -> Table:
 
 def _methods(rows: Sequence[MethodPlan]) -> Table:
     headings = ("runs", "trials", "angles +\nweights", "memory\na run", "disk", "time")
-    table = _table(None, "method", headings)
+    table = _table("method", headings)
     for row in rows:
         apart = (row.angles, row.classical_parameters)
         table.add_row(
@@ -50,9 +49,8 @@ def _methods(rows: Sequence[MethodPlan]) -> Table:
     return table
 
 
-def _table(title: str | None, first: str, headings: Sequence[str]) -> Table:
-    text = None if title is None else Text(title, style="bold", no_wrap=True)
-    table = Table(title=text, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+def _table(first: str, headings: Sequence[str]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     # Only the names may wrap: a number cut short is a wrong number.
     table.add_column(first, overflow="fold")
     for heading in headings:
