@@ -46,6 +46,18 @@ BAD_DATA: dict[str, tuple[Rows, Rows, dict[str, Any], str]] = {
         {"format": "text-label"},
         "'text' a column of train.jsonl, but does not say",
     ),
+    "messages as a prompt": (
+        [{"prompt": [{"role": "user", "content": "Hi"}], "completion": "b"}],
+        PAIRS,
+        {},
+        r"'prompt' of train.jsonl .* must hold text as prompt, but row 0 .* holds a list.*\n.*format: chat",
+    ),
+    "several answers as one": (
+        [{"prompt": "a", "completion": ["b", "c"]}],
+        PAIRS,
+        {},
+        r"'completion' .* must hold text as completion, but row 0 .*\nSeveral answers are references",
+    ),
     "empty prompt": (
         [*PAIRS, {"prompt": " ", "completion": "b"}],
         PAIRS,

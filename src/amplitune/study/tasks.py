@@ -121,6 +121,14 @@ def _read(task: TaskConfig) -> dict[str, Table]:
 
 
 def _prompt(task: TaskConfig, table: Table, row: int, assigned: dict[str, str], template: str) -> str:
+    for role, column in assigned.items():
+        value = table.rows[row].get(column)
+        if role != "references" and isinstance(value, list | tuple | dict):
+            raise DataError(
+                f"Column {column!r} of {table.source} in task {task.name!r} must hold text as {role}, but "
+                f"row {row} (counted from 0) holds a {type(value).__name__}: {str(value)[:60]}.\n"
+                "Several answers are references; messages are read with format: chat, a conversation a row."
+            )
     prompt = render_prompt(template, table.rows[row], assigned)
     first = next(column for role, column in assigned.items() if role not in (*ANSWER_ROLES, "label"))
     value = table.rows[row].get(first)
