@@ -24,6 +24,16 @@ PROBE = "AnswerAnswer0123456789"
 _DATE = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
+def is_jinja(template: str) -> bool:
+    """Whether `chat_template` is the template itself; otherwise it is a file of it.
+
+    Example:
+        >>> is_jinja("{{ messages }}"), is_jinja("templates/chat.jinja")
+        (True, False)
+    """
+    return "{{" in template or "{%" in template
+
+
 def check_chat_settings(task: TaskConfig, form: str) -> None:
     """Refuse settings that the task's format would ignore, and a chat template that is not there.
 
@@ -174,7 +184,7 @@ def _find_template(task: TaskConfig, tokenizer: "PreTrainedTokenizerBase") -> st
 
 def _own_template(task: TaskConfig) -> str | None:
     given = task.chat_template
-    if given is None or "{{" in given or "{%" in given:
+    if given is None or is_jinja(given):
         return given
     file = Path(given).expanduser()
     if not file.is_file():
