@@ -75,9 +75,11 @@ def test_runs_that_are_not_there_yet_are_named(results: Results) -> None:
 
 def test_rows_made_elsewhere_are_named_with_what_differs(rich: Results) -> None:
     notes = {table.task: table.notes for table in task_tables(rich)}
-    assert not any("Made elsewhere" in note for note in notes["data-to-text"] + notes["sentiment"])
-    (note,) = [note for note in notes["instructions"] if "Made elsewhere" in note]
-    assert note.startswith("Made elsewhere: sora seeds 3 and 4, with amplitune commit 6de6fdd")
+    assert not any(
+        "Made in another environment" in note for note in notes["data-to-text"] + notes["sentiment"]
+    )
+    (note,) = [note for note in notes["instructions"] if "Made in another environment" in note]
+    assert note.startswith("Made in another environment: sora seeds 3 and 4, with amplitune commit 6de6fdd")
     assert note.endswith("-dirty instead of 6de6fdd0c0ff; torch 2.9.1 instead of 2.8.0.")
 
 

@@ -69,6 +69,7 @@ def test_the_command_says_what_differs_first_and_then_what_came_back(study: Path
     done = CliRunner().invoke(app, [str(study), "pairs/lora/seed-0", "-o", str(tmp_path / "again")])
     assert done.exit_code == 0, done.output
     assert done.stdout.startswith("Environment: ")
+    assert "'loss'" not in done.stdout
     assert done.stdout.endswith("pairs/lora/seed-0 is identical.\n")
     changed = json.loads((study / "runs/pairs/lora/seed-0/metrics.jsonl").read_text().splitlines()[-2])
     assert f"perplexity: {changed['perplexity']:.10g} stored" in done.stdout

@@ -1,6 +1,8 @@
 """The commands about the results of a study."""
 
+import contextlib
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -96,7 +98,8 @@ def reproduce(
     stored = find_row(directory, row)
     for line in _environment_lines(*differences_here(stored)):
         typer.echo(line)
-    with tempfile.TemporaryDirectory(prefix="amplitune-") as scratch:
+    # The trainer prints its progress, which is no data.
+    with tempfile.TemporaryDirectory(prefix="amplitune-") as scratch, contextlib.redirect_stdout(sys.stderr):
         found = again(stored, Path(scratch) if output is None else output)
     for line in _outcome_lines(found):
         typer.echo(line)

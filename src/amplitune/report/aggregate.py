@@ -181,7 +181,9 @@ def _strangers(results: Results, runs: pd.DataFrame) -> list[str]:
             for method, rows in own.groupby("method", sort=False)
         ]
         if which:
-            notes.append(f"Made elsewhere: {joined(which)}, with {'; '.join(one.text for one in found)}.")
+            notes.append(
+                f"Made in another environment: {joined(which)}, with {'; '.join(one.text for one in found)}."
+            )
     return notes
 
 
