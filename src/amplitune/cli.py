@@ -7,7 +7,7 @@ from typing import Annotated, NoReturn
 import typer
 
 import amplitune
-from amplitune.commands import checks, circuit, report, study, tune
+from amplitune.commands import checks, circuit, report, study, survey, tune
 from amplitune.commands.options import DONE, FAILED, INTERRUPTED, USAGE
 from amplitune.errors import AmplituneError, ConfigError
 
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command()(study.compare)
 app.command()(study.train)
 app.command()(checks.validate)
+app.command()(survey.survey)
 app.command()(checks.doctor)
 app.command()(tune.tune)
 app.command()(report.report)

@@ -142,15 +142,22 @@ def test_paths_are_relative_to_what_names_them(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "here" / "model").mkdir(parents=True)
     (tmp_path / "there" / "encoder").mkdir(parents=True)
     task = {"name": "t", "train_file": "../a.csv", "test_file": "b.csv", "model_name_or_path": "model"}
-    path = write(
-        tmp_path / "here", {"model_name_or_path": "model", "bertscore_model": "hub/id", "tasks": [task]}
-    )
+    chats = [
+        {**TASK, "name": "by-file", "chat_template": "chat.jinja"},
+        {**TASK, "name": "by-text", "chat_template": "{{ messages[0].content }}"},
+    ]
+    values = {"model_name_or_path": "model", "bertscore_model": "hub/id", "tasks": [task, *chats]}
+    path = write(tmp_path / "here", values | {"held_out_text": "text.txt"})
     monkeypatch.chdir(tmp_path / "there")
     study = load_study(path, ["tasks.0.test_file=c.csv", "bertscore_model=encoder"])
     assert study.model_name_or_path == study.tasks[0].model_name_or_path == str(tmp_path / "here" / "model")
     assert study.tasks[0].train_file == str(tmp_path / "a.csv")
     assert study.tasks[0].test_file == str(tmp_path / "there" / "c.csv")
     assert study.bertscore_model == str(tmp_path / "there" / "encoder")
+    assert study.held_out_text == str(tmp_path / "here" / "text.txt")
+    assert study.tasks[1].chat_template == str(tmp_path / "here" / "chat.jinja")
+    assert study.tasks[2].chat_template == "{{ messages[0].content }}"
+    assert load_study(path, ["held_out_text=zoo:text"]).held_out_text == "zoo:text"
     assert load_study(path).bertscore_model == "hub/id"
 
 

@@ -1,6 +1,7 @@
 """The command that surveys fine-tuning methods on a model."""
 
 import json
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any, cast
 
@@ -46,7 +47,10 @@ def survey(
             f"`--task` must be generation or classification, but is {task!r}. Give one of them."
         )
     kind = cast(TaskKind | None, task)
-    made = make_survey(model, kind, parse_settings(settings or ()))
+    with warnings.catch_warnings():
+        # What peft says of single methods while it tries them on; the rows say what matters of it.
+        warnings.simplefilter("ignore")
+        made = make_survey(model, kind, parse_settings(settings or ()))
     if as_json:
         typer.echo(json.dumps(made.to_dict(), ensure_ascii=False, indent=2, default=str))
     else:

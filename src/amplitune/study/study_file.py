@@ -7,11 +7,15 @@ from typing import Any
 import yaml
 
 from amplitune.errors import ConfigError
+from amplitune.study.chat import is_jinja
 from amplitune.study.config import StudyConfig
 from amplitune.study.located_yaml import parse, parse_located
 from amplitune.study.problems import Location, Problem
 from amplitune.study.sources import ZOO_PREFIX
 from amplitune.study.strict import StrictModel
+
+TASK_MODELS = ("model_name_or_path",)
+SPLIT_FILES = ("train_file", "validation_file", "test_file")
 
 
 def load_study(path: Path, overrides: Sequence[str] = ()) -> StudyConfig:
@@ -99,12 +103,19 @@ def _resolve_paths(values: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     files = () if str(text).startswith(ZOO_PREFIX) else ("held_out_text",)
     resolved = _resolve(values, folder, files, models=("model_name_or_path", "bertscore_model"))
     if isinstance(resolved.get("tasks"), list):
-        splits = ("train_file", "validation_file", "test_file")
         resolved["tasks"] = [
-            _resolve(task, folder, splits, ("model_name_or_path",)) if isinstance(task, dict) else task
+            _resolve(task, folder, _files_of(task), ("model_name_or_path",))
+            if isinstance(task, dict)
+            else task
             for task in resolved["tasks"]
         ]
     return resolved
+
+
+def _files_of(task: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys of a task that name files."""
+    template = str(task.get("chat_template") or "")
+    return SPLIT_FILES if not template or is_jinja(template) else (*SPLIT_FILES, "chat_template")
 
 
 def _resolve(
