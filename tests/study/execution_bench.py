@@ -54,6 +54,7 @@ class Bench:
         name = spec.method.name
         content = self.side / f"{name}-chosen.json"
         content.write_text(json.dumps({"run": what_is_tuned(spec), "settings": self.chosen.get(name)}))
+        content.with_suffix(".yaml").write_text(to_yaml(spec.model_copy(update={"trial": 0})))
         chosen = str(units.chosen_file(spec, directory))
         return [sys.executable, "-S", str(FAKE_TUNING), chosen, str(content), name, str(self.marker)]
 

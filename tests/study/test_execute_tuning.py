@@ -10,13 +10,14 @@ from tests.study.execution_bench import Bench, make_bench
 from amplitune.errors import ConfigError
 from amplitune.study.config import StudyConfig
 from amplitune.study.execute import plan
+from amplitune.study.results import load_results
 from amplitune.study.units import units_of
 
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     bench = make_bench(tmp_path, monkeypatch)
-    bench.chosen = {name: {"learning_rate": 0.25} for name in ("a", "b", "untunable")}
+    bench.chosen = {name: {"learning_rate": 0.25} for name in ("a", "b", "untunable", "deadly")}
     return bench
 
 
@@ -67,6 +68,17 @@ def test_a_failed_tuning_fails_its_runs_and_the_rest_goes_on(bench: Bench) -> No
     assert bench.compare(study) == []
     assert bench.compare(study, retry_failed=True) == ["tune-untunable"]
     assert (bench.run("untunable").with_name("seed-0.failed-1") / "status.json").exists()
+
+
+def test_a_trial_that_kills_its_process_twice_has_failed_and_the_tuning_goes_on(bench: Bench) -> None:
+    started = bench.compare(tuned_study(bench, "deadly", "a"))
+    assert started.count("tune-deadly") == 3
+    assert sorted(started) == ["a", "deadly", "tune-a", "tune-deadly", "tune-deadly", "tune-deadly"]
+    assert bench.statuses() == {"deadly": None, "a": None}
+    (trial,) = load_results(bench.folder).trials.to_dict("records")
+    assert (trial["trial"], trial["status"]) == (0, "failed")
+    assert "killed by SIGKILL" in trial["reason"]
+    assert "it goes on with the same trial" in bench.output.getvalue()
 
 
 def test_runs_made_without_tuning_are_not_taken_for_tuned_ones(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import signal
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,12 +20,13 @@ from amplitune.study.progress import Progress
 from amplitune.study.rundir import RunDirectory, lock_file, read_progress
 from amplitune.study.stored_run import read_status
 from amplitune.study.tuning.chosen import tuned
+from amplitune.study.tuning.give_up import give_up_trial, trial_in_flight
 from amplitune.study.units import RESOLVED, Unit
 
 POLL_SECONDS = 0.2
 
 ATTEMPTS = 2
-"""How often a unit is started whose machine goes away, before it counts as failed."""
+"""How often a unit whose machine goes away, or a trial that kills its process, starts before it failed."""
 
 REFUSED = 2
 """Exit code of a process that began nothing, such as one that found its run held by another."""
@@ -74,6 +76,7 @@ class Schedule:
         self._in_flight: list[_Flight] = []
         self._retried: set[str] = set()
         self._lost: Counter[str] = Counter()
+        self._killed: Counter[Path] = Counter()
         self._held_since: dict[str, float] = {}
 
     def run(self, units: Sequence[Unit]) -> None:
@@ -174,8 +177,23 @@ class Schedule:
         elif code == REFUSED and is_held(unit.lock):
             self._held_since[unit.label] = math.inf
             self._again(unit, "another process has begun it; waiting for that")
-        else:
+        elif not (unit.kind == "tuning" and code == -signal.SIGKILL and self._tunes_on(unit)):
             self._finish(flight, describe_death(code, unit.log, unit.kind))
+
+    def _tunes_on(self, unit: Unit) -> bool:
+        """Start a tuning again whose process was killed; a trial that it dies of twice has failed."""
+        trial = trial_in_flight(unit.runs[0], self._directory)
+        if trial is None:
+            return False
+        self._killed[trial] += 1
+        if self._killed[trial] < ATTEMPTS:
+            self._again(unit, "its process was killed; it goes on with the same trial")
+            return True
+        reason = describe_death(-signal.SIGKILL, unit.log, "trial")
+        if not give_up_trial(unit.runs[0], self._directory, reason):
+            return False
+        self._again(unit, "a trial has killed its process again and counts as failed")
+        return True
 
     def _again(self, unit: Unit, why: str) -> None:
         """Put a unit back to those that wait."""
