@@ -24,11 +24,11 @@ from amplitune.study.study_file import load_study, to_yaml
 
 SCRIPT = Path(__file__).parent / "killing.py"
 
-KILLS, EARLY = 10, 3
+KILLS, EARLY = 10, 4
 """How often the study is killed, and how many of these before a run can have begun to train."""
 
-STEPS = 240
-TRAINING = {"max_steps": STEPS, "logging_steps": 4, "eval_steps": 60, "save_steps": 4, "learning_rate": 5e-3}
+STEPS = 200
+TRAINING = {"max_steps": STEPS, "logging_steps": 4, "eval_steps": 50, "save_steps": 4, "learning_rate": 5e-3}
 DROPOUT = {"config": {"lora_dropout": 0.2}}
 
 TIMES = {"environment", "command", "peak_memory_bytes"}
@@ -139,9 +139,9 @@ def test_ten_kills_at_random_moments_change_nothing(tiny: Path, tmp_path: Path) 
             resumed += kept > 0
             pid = killer.begin()
             if number in early:
-                time.sleep(chance.uniform(0.0, 3.0))
+                time.sleep(chance.uniform(0.0, 2.5))
             else:
-                wanted = kept + chance.randint(1, 50)
+                wanted = kept + chance.randint(1, 45)
                 assert wait_for(lambda goal=wanted: steps_done(directory) >= goal, 120)
                 time.sleep(chance.uniform(0.0, 0.1))
             assert alive(pid), "the study was done before it could be killed ten times"
