@@ -9,6 +9,7 @@ import yaml
 from amplitune.errors import ConfigError, TrainingError
 from amplitune.study.atomic import write_atomically
 from amplitune.study.config import RunSpec, StudyConfig
+from amplitune.study.distributed.processes import gpus_of_run
 from amplitune.study.executors.choice import executor_of
 from amplitune.study.locks import Lock
 from amplitune.study.progress import Progress
@@ -76,7 +77,7 @@ def execute(
             try:
                 if units:
                     with contextlib.closing(executor_of(study, directory)) as executor:
-                        Schedule(directory, executor, progress, study.gpus_per_run, tensor_bytes).run(units)
+                        Schedule(directory, executor, progress, gpus_of_run(study), tensor_bytes).run(units)
             finally:
                 progress.end()
     except OSError as error:

@@ -9,6 +9,9 @@ from torch import distributed
 TIMEOUT = timedelta(minutes=30)
 """How long a process waits for the others where nobody has failed, such as while one of them loads slowly."""
 
+_left: list[Any] = []
+"""Groups that were left."""
+
 
 def join(store: Any, rank: int, size: int) -> None:
     """Enter the group; every process does.
@@ -30,6 +33,8 @@ def leave() -> None:
     """Leave the group; every process does, at the same point."""
     if distributed.is_initialized():
         wait()
+        # gloo's destructor waits for threads that may wait for the interpreter: it must never run.
+        _left.append(distributed.group.WORLD)
         distributed.destroy_process_group()
 
 

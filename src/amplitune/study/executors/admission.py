@@ -6,6 +6,17 @@ PROCESS_BYTES = 700 * 2**20
 """Resident memory of a run's process without its tensors: measured 661 MiB with torch for CPUs and trl."""
 
 
+def memory_of(tensor_bytes: int, processes: int = 1) -> int:
+    """The most memory that a command will take, in bytes.
+
+    Args:
+        tensor_bytes: what the tensors of one of its processes take.
+        processes: how many share its work; several are started by another one.
+    """
+    one = PROCESS_BYTES + tensor_bytes
+    return one if processes == 1 else PROCESS_BYTES + processes * one
+
+
 def admits(need: int, in_flight: Sequence[tuple[int, int]], available: int) -> bool:
     """Whether a process fits beside those in flight, once each of these has grown to its peak.
 

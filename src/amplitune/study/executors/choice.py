@@ -6,6 +6,7 @@ import torch
 
 from amplitune.errors import ConfigError
 from amplitune.study.config import StudyConfig
+from amplitune.study.distributed.processes import check_gpus, gpus_of_run
 from amplitune.study.executors.devices import visible_devices
 from amplitune.study.executors.executor import Executor
 from amplitune.study.executors.local import LocalExecutor
@@ -26,7 +27,8 @@ def executor_of(study: StudyConfig, directory: Path) -> Executor:
 
         return RayExecutor(study.ray_address, directory)
     devices = visible_devices(torch.cuda.device_count()) if torch.cuda.is_available() else ()
-    if devices and study.gpus_per_run > len(devices):
+    if devices and gpus_of_run(study) > len(devices):
+        check_gpus(study.processes_per_run, len(devices))
         raise ConfigError(
             f"`gpus_per_run` must be at most the {len(devices)} GPUs of this machine, but is "
             f"{study.gpus_per_run:g}. Lower it."

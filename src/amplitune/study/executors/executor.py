@@ -16,7 +16,9 @@ class Request:
         environment: variables to set over those that are there.
         cpus: CPU cores.
         gpus: GPUs, where there are any.
-        tensor_bytes: the most bytes that its tensors will take, as predicted; 0 where nobody knows.
+        tensor_bytes: the most bytes that the tensors of one of its processes will take, as predicted; 0 where
+            nobody knows.
+        processes: how many processes it starts to share its work, itself not counted; 1 if it does it alone.
     """
 
     command: tuple[str, ...]
@@ -25,6 +27,7 @@ class Request:
     cpus: int = 1
     gpus: float = 0.0
     tensor_bytes: int = 0
+    processes: int = 1
 
 
 class LostJobError(Exception):

@@ -1,12 +1,13 @@
 """Processes on this machine, as many as its memory holds."""
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Sequence
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
 
-from amplitune.study.executors.admission import PROCESS_BYTES, admits
+from amplitune.study.executors.admission import admits, memory_of
 from amplitune.study.executors.available_memory import available_memory
 from amplitune.study.executors.devices import devices_of
 from amplitune.study.executors.executor import Executor, Job, Request
@@ -46,11 +47,13 @@ class LocalJob(Job):
             self.process.stdin.close()
 
     def resident(self) -> int:
-        """The memory that it has now, in bytes."""
-        try:
-            return int(psutil.Process(self.process.pid).memory_info().rss)
-        except psutil.Error:
-            return 0
+        """The memory that it has now, with the processes that it has started, in bytes."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self.process.pid)
+            for one in (process, *process.children(recursive=True)):
+                total += int(one.memory_info().rss)
+        return total
 
 
 class LocalExecutor(Executor):
@@ -101,7 +104,8 @@ class LocalExecutor(Executor):
 
     def _need(self, request: Request) -> int:
         # Tensors of a training on a GPU take none of the machine's own memory.
-        return PROCESS_BYTES + (0 if self._devices and request.gpus else request.tensor_bytes)
+        tensors = 0 if self._devices and request.gpus else request.tensor_bytes
+        return memory_of(tensors, request.processes)
 
     def _forget_ended(self) -> None:
         self._jobs = [job for job in self._jobs if job.process.poll() is None]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from amplitune.errors import ConfigError
-from amplitune.study.executors.admission import PROCESS_BYTES
+from amplitune.study.executors.admission import memory_of
 from amplitune.study.executors.executor import Executor, Job, LostJobError, Request
 from amplitune.study.failures import LESS_MEMORY
 
@@ -113,7 +113,7 @@ class RayExecutor(Executor):
                 f"{request.cpus}. Lower it."
             )
         # A task that asks for more than any node has would wait for ever.
-        need = PROCESS_BYTES + request.tensor_bytes
+        need = memory_of(request.tensor_bytes, request.processes)
         memory = min(need, max((node.get("memory", 0) for node in nodes), default=0))
         gpus = request.gpus if any(node.get("GPU", 0) for node in nodes) else 0
         task = self._task.options(num_cpus=request.cpus, num_gpus=gpus, memory=memory or None)
