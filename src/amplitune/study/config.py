@@ -131,8 +131,12 @@ class StudyConfig(StrictModel):
         ge=1,
         description="runs at a time, fewer where memory is short; more than one disturbs their timings",
     )
-    threads: int | None = Field(None, ge=1, description="CPU threads per run; unset, torch's own choice")
-    gpus_per_run: float = Field(1, ge=0, description="GPUs per run, where there are any; ray takes fractions")
+    threads: int | None = Field(
+        None, ge=1, description="CPU threads per run, shared by its processes; unset, torch's own choice"
+    )
+    gpus_per_run: float = Field(
+        1, ge=0, description="GPUs per run, at least one per process; ray takes fractions; 0: CPU"
+    )
     processes_per_run: int = Field(
         1, ge=1, description="processes that train one run together; batch sizes are per process"
     )

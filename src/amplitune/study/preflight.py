@@ -13,6 +13,7 @@ from amplitune.study.chat import render
 from amplitune.study.config import RunSpec, StudyConfig
 from amplitune.study.controls import controls_left_out
 from amplitune.study.data import answers_cut, prompt_tokens, unknown_tokens
+from amplitune.study.distributed.shardable import check_shardable
 from amplitune.study.generation import check_context, context_length
 from amplitune.study.matched import matched_methods
 from amplitune.study.measures.held_out_text import check_held_out
@@ -177,6 +178,7 @@ def _check_fit(
     say: Callable[[str], object],
 ) -> ParameterCount | None:
     """Try the method on the model's shapes, and the examples on its context; count its parameters."""
+    check_shardable(spec)
     model: Any = skeleton(spec, load_config(spec, tokenizer, task.labels))
     count = None
     try:

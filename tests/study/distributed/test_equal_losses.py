@@ -19,6 +19,8 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined, unused-igno
 from amplitune.study.checkpoints import newest
 from amplitune.study.config import RunSpec
 from amplitune.study.distributed.launch import HOST
+from amplitune.study.distributed.shardable import SHARDABLE
+from amplitune.study.methods import find_method
 from amplitune.study.run import run
 from amplitune.study.study_file import to_yaml
 
@@ -74,6 +76,10 @@ CASES = (
     Case("ddp", "lora", "bert", (("gradient_accumulation_steps", 2),)),
     *(Case("fsdp", method) for method in ("full", "lora", "qaa")),
     Case("fsdp", SORA, training=(("gradient_accumulation_steps", 2),)),
+    *(
+        Case("fsdp", method, training=(("max_steps", 2), ("eval_steps", 2)))
+        for method in ("prefix", "bias", "ia3", "vera", "oft", "loha", "lokr")
+    ),
     # Embeddings inside of a module that transformers names as one not to be split.
     Case("fsdp", "full", "bert"),
     # The input embedding is the output embedding.
@@ -192,7 +198,7 @@ def test_two_processes_train_to_what_one_does(
     two, one = by_two(case), by_one(case)
     # bfloat16 has 8 bits: a sum in another order is another number now and then.
     tolerance = 1e-5 if case.dtype == "float32" else 1e-3
-    assert len(events(two, "train")) == 6
+    assert len(events(two, "train")) == dict(case.training).get("max_steps", 6)
     close(events(two, "train", "eval"), events(one, "train", "eval"), tolerance)
     close(events(two, "test"), events(one, "test"), 10 * tolerance)
     close(lines(two / "predictions.jsonl"), lines(one / "predictions.jsonl"), 10 * tolerance)
@@ -216,6 +222,17 @@ def test_the_proximal_step_zeroes_the_same_gates(
     assert any(zero.any() for zero in expected.values())
     found = load_file(two)
     assert all(torch.equal(found[name] == 0, zero) for name, zero in expected.items())
+
+
+def test_every_method_that_is_trained_in_shards_is_compared() -> None:
+    names = [
+        case.method if isinstance(case.method, str) else case.method["method"]
+        for case in CASES
+        if case.distributed == "fsdp"
+    ]
+    kinds = {find_method(name).peft_type for name in names} - {None}
+    assert kinds == set(SHARDABLE)
+    assert len(kinds) == 10
 
 
 def test_each_process_holds_its_shard(by_two: Callable[[Case], Path]) -> None:

@@ -11,6 +11,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined, unused-igno
 
 from amplitune.study.config import RunSpec
 from amplitune.study.distributed.processes import check_gpus, openmp, processes_of
+from amplitune.study.distributed.shardable import check_shardable
 from amplitune.study.distributed.watch import Member, watch
 from amplitune.study.rundir import RunDirectory
 
@@ -28,9 +29,10 @@ def launch(spec: RunSpec, folder: RunDirectory) -> str | None:
         Why the run failed; None if it did not.
 
     Raises:
-        ConfigError: there are fewer GPUs than processes.
+        ConfigError: there are fewer GPUs than processes, or the method cannot be trained in shards.
     """
     size = processes_of(spec)
+    check_shardable(spec)
     check_gpus(size, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     store = TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     members: list[Member] = []

@@ -9,6 +9,7 @@ from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from torch import Tensor
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
+from amplitune.errors import TrainingError
 from amplitune.study.distributed import group
 from amplitune.study.distributed.shards import load_whole_state, whole, whole_state
 from amplitune.study.trainers import ResumableTrainer, trained, write_weights
@@ -43,6 +44,17 @@ class DistributedTrainer(ResumableTrainer):
             plugin.set_mixed_precision(state._mixed_precision)
         state.distributed_type, state.fsdp_plugin = DistributedType.FSDP, plugin
         self.is_fsdp_enabled = True
+
+    def _prepare_for_training(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._prepare_for_training(*args, **kwargs)
+        except (TypeError, ValueError, KeyError, AssertionError, NotImplementedError) as error:
+            if not self.is_fsdp_enabled:
+                raise
+            raise TrainingError(
+                f"The model must be one that FSDP can split into shards, but it cannot: {error}\n"
+                "Set distributed: ddp."
+            ) from error
 
     def evaluate(
         self,
