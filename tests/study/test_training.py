@@ -104,6 +104,17 @@ def test_the_logged_loss_is_the_mean_over_answer_tokens(tiny: Path, tmp_path: Pa
         assert loss == pytest.approx(total / tokens, rel=1e-4)
 
 
+def test_the_logged_loss_of_a_classifier_is_a_mean_over_the_batches_of_a_step(
+    tiny: Path, tmp_path: Path
+) -> None:
+    training = {"max_steps": 1, "logging_steps": 1, "per_device_train_batch_size": 2}
+    run = Run(tiny, tmp_path, "lora", "bert", training={**training, "gradient_accumulation_steps": 2})
+    run.trainer.train()
+    (logged,) = [event["loss"] for event in run.events if event["event"] == "train"]
+    # Two classes, untrained: about log 2, not twice that. Dropout moves it a little.
+    assert logged == pytest.approx(math.log(2), abs=0.1)
+
+
 def test_the_validation_loss_is_the_mean_over_answer_tokens(tiny: Path, tmp_path: Path) -> None:
     run = Run(tiny, tmp_path, "lora", training={"max_steps": 1, "learning_rate": 1e-9})
     run.trainer.train()

@@ -12,6 +12,7 @@ from amplitune.adapters import count_parameters
 from amplitune.study.checkpoints import FOLDER as CHECKPOINTS
 from amplitune.study.config import RunSpec
 from amplitune.study.distributed import group
+from amplitune.study.distributed.energy import joules_of_all
 from amplitune.study.distributed.trained_model import trained_model
 from amplitune.study.measures.energy import EnergyMeter
 from amplitune.study.measures.training_memory import TrainingMemory
@@ -114,7 +115,8 @@ def fit(
         )
     efficiency["peak_memory_bytes"], efficiency["peak_memory_kind"] = read = peak.read()
     efficiency |= memory.columns(*read, probed["activations_bytes"])
-    efficiency["energy_joules"], efficiency["energy_kind"] = energy.joules, energy.kind
+    efficiency["energy_joules"] = joules_of_all(energy.joules, resumed=folder.checkpoint is not None)
+    efficiency["energy_kind"] = energy.kind
     efficiency["step_seconds"] = clock.median_step
     efficiency["train_seconds"] = clock.seconds
     efficiency["tokens_per_second"] = trainer.state.num_input_tokens_seen / clock.seconds

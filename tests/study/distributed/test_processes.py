@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import pytest
+import torch
 from tests.study.tiny_models import run_spec, study_values
 
 from amplitune.errors import ConfigError
 from amplitune.study.config import StudyConfig
+from amplitune.study.distributed import energy, group
 from amplitune.study.distributed.processes import check_gpus, gpus_of_run, openmp, processes_of, threads_of
+from amplitune.study.executors.admission import PROCESS_BYTES, memory_of
 
 
 def test_a_run_that_trains_nothing_has_one_process(tmp_path: Path) -> None:
@@ -38,3 +41,21 @@ def test_more_processes_than_gpus_are_refused() -> None:
     check_gpus(4, gpus=0)
     with pytest.raises(ConfigError, match=r"`processes_per_run` must be at most .* 2, but is 4\. Lower it"):
         check_gpus(4, gpus=2)
+
+
+def test_each_process_takes_memory_beside_the_one_that_starts_them() -> None:
+    assert memory_of(10) == PROCESS_BYTES + 10
+    assert memory_of(10, processes=3) == 4 * PROCESS_BYTES + 30
+
+
+@pytest.mark.parametrize(
+    ("cuda", "joules", "resumed", "expected"),
+    [(False, 5.0, False, 5.0), (True, 5.0, False, 15.0), (True, None, False, None), (True, 5.0, True, None)],
+)
+def test_the_energy_of_several_gpus_is_their_sum(
+    monkeypatch: pytest.MonkeyPatch, cuda: bool, joules: float | None, resumed: bool, expected: float | None
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(group, "size", lambda: 3)
+    monkeypatch.setattr(group, "total", lambda values: [3 * value for value in values])
+    assert energy.joules_of_all(joules, resumed) == expected
