@@ -51,7 +51,12 @@ MISUSES: dict[str, tuple[dict[str, Any], dict[str, Any], list[str], str]] = {
     "unknown key in an override": ({}, {}, ["training.max_step=1"], "`training.max_step` is not a key"),
     "no override": ({}, {}, ["other.yaml"], "must have the form key=value"),
     "unknown method": ({"methods": ["lorra"]}, {}, [], "`method` must be one of"),
-    "unknown adapter setting": ({}, {}, ["methods.0={method: qaa, config: {qubits: 3}}"], "`config.qubits`"),
+    "unknown adapter setting": (
+        {},
+        {},
+        ["methods.0={method: qaa, config: {qubits: 3}}"],
+        "`methods.0.config.qubits`",
+    ),
     "missing file": ({}, {"test_file": "absent.jsonl"}, [], "absent.jsonl"),
     "missing column": ({}, {"columns": {"prompt": "promt"}}, [], "promt"),
     "target module that matches nothing": (

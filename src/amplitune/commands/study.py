@@ -67,13 +67,19 @@ def compare(
     if preview:
         return
     from amplitune.study.execute import execute
-    from amplitune.study.preflight import check
+    from amplitune.study.plan import predicted_peaks
+    from amplitune.study.preflight import check_tasks
     from amplitune.study.progress import Progress
 
     directory = output or Path("results") / path.stem
     console = Console(stderr=True)
-    study = check(study, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True))
-    execute(study, directory, Progress(console), retry_failed)
+    study, checked = check_tasks(
+        study, lambda line: console.print(line, markup=False, highlight=False, soft_wrap=True)
+    )
+    # Where runs share a machine, it must hold them together.
+    shared = study.executor == "local" and study.workers > 1
+    peaks = predicted_peaks(study, checked) if shared else {}
+    execute(study, directory, Progress(console), retry_failed, peaks)
     results = load_results(directory)
     finish(results, directory, console, as_json)
     failed = int((results.table["status"] != "done").sum())

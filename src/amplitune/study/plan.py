@@ -1,7 +1,7 @@
 """What a study will do before it does it: its data, its runs, and what they take of memory, disk and time."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -174,6 +174,28 @@ def plan_study(study: StudyConfig, say: Callable[[str], object], probe: bool = F
     return StudyPlan(study.name, tuple(map(_task_plan, checked)), tuple(rows), study.workers, available)
 
 
+def predicted_peaks(study: StudyConfig, checked: Sequence[CheckedTask]) -> dict[str, int]:
+    """The most bytes that the tensors of each run take, by the run's label, of those that can be predicted.
+
+    Args:
+        study: the study, as `check_tasks` resolved it.
+        checked: its tasks.
+    """
+    peaks = {}
+    for task in checked:
+        for spec in task.runs:
+            peaks[spec.task.name, spec.method.name] = _predicted(task, spec).peak
+    return {
+        run.label: peak for run in study.runs() if (peak := peaks[run.task.name, run.method.name]) is not None
+    }
+
+
+def _predicted(checked: CheckedTask, spec: RunSpec) -> MemoryPrediction:
+    config = load_config(spec, checked.tokenizer, checked.task.labels)
+    batches = longest_batches(spec, checked.rows, ensure_pad_token(checked.tokenizer))
+    return predict_memory(spec, config, batches)
+
+
 def _task_plan(checked: CheckedTask) -> TaskPlan:
     splits = {}
     for name, rows in checked.rows.items():
@@ -186,9 +208,7 @@ def _task_plan(checked: CheckedTask) -> TaskPlan:
 def _method_plan(
     study: StudyConfig, checked: CheckedTask, spec: RunSpec, probe: bool, available: int
 ) -> MethodPlan:
-    config = load_config(spec, checked.tokenizer, checked.task.labels)
-    batches = longest_batches(spec, checked.rows, ensure_pad_token(checked.tokenizer))
-    memory = predict_memory(spec, config, batches)
+    memory = _predicted(checked, spec)
     count = checked.parameters.get(spec.method.name)
     runs = len(study.seeds)
     trials = study.tuning.trials if study.tuning is not None and spaces_of(spec) else 0

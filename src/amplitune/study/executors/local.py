@@ -2,8 +2,9 @@
 
 import contextlib
 import os
+import signal
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import psutil  # type: ignore[import-untyped, unused-ignore]
 
@@ -11,6 +12,7 @@ from amplitune.study.executors.admission import admits, memory_of
 from amplitune.study.executors.available_memory import available_memory
 from amplitune.study.executors.devices import devices_of
 from amplitune.study.executors.executor import Executor, Job, Request
+from amplitune.study.executors.forked import PREFIX, ForkedProcess, ForkServer
 
 SECONDS_TO_END = 10.0
 """How long a process may take to end after SIGTERM, before it is killed."""
@@ -25,7 +27,7 @@ class LocalJob(Job):
         need: the most memory that it will take, as predicted.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", slot: int, need: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes] | ForkedProcess", slot: int, need: int) -> None:
         self.process, self.slot, self.need = process, slot, need
 
     def poll(self) -> int | None:
@@ -34,16 +36,16 @@ class LocalJob(Job):
 
     def stop(self) -> None:
         """Send SIGTERM."""
-        self.process.terminate()
+        self.process.send_signal(signal.SIGTERM)
 
     def wait(self) -> None:
         """Wait for its end."""
         try:
             self.process.wait(SECONDS_TO_END)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGKILL)
             self.process.wait()
-        if self.process.stdin is not None:
+        if isinstance(self.process, subprocess.Popen) and self.process.stdin is not None:
             self.process.stdin.close()
 
     def resident(self) -> int:
@@ -57,7 +59,7 @@ class LocalJob(Job):
 
 
 class LocalExecutor(Executor):
-    """Runs commands as processes of this machine.
+    """Runs commands as processes of this machine: forks of one that has imported everything, without CUDA.
 
     Args:
         workers: the most processes at a time.
@@ -73,6 +75,7 @@ class LocalExecutor(Executor):
     ) -> None:
         self._workers, self._devices, self._available = workers, tuple(devices), available
         self._jobs: list[LocalJob] = []
+        self._server: ForkServer | None = None
 
     def has_room(self, request: Request) -> bool:
         """Whether a worker is free, and memory for the peaks of all; the first process always has room."""
@@ -87,20 +90,38 @@ class LocalExecutor(Executor):
         self._forget_ended()
         taken = {job.slot for job in self._jobs}
         slot = next(number for number in range(len(taken) + 1) if number not in taken)
+        job = LocalJob(self._process(request, slot), slot, self._need(request))
+        self._jobs.append(job)
+        return job
+
+    def close(self) -> None:
+        """End the server of forks."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+    def _process(self, request: Request, slot: int) -> "subprocess.Popen[bytes] | ForkedProcess":
+        if not self._devices and request.command[: len(PREFIX)] == PREFIX:
+            return self._server_for(request.environment).start(request.command, request.log)
         environment = {**os.environ, **request.environment}
         if self._devices:
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(devices_of(slot, self._devices, request.gpus))
         with request.log.open("ab") as output:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 request.command,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.PIPE,
                 env=environment,
             )
-        job = LocalJob(process, slot, self._need(request))
-        self._jobs.append(job)
-        return job
+
+    def _server_for(self, environment: Mapping[str, str]) -> ForkServer:
+        """The server that commands with this environment are forked from; one that died is replaced."""
+        server = self._server
+        if server is None or not server.alive or server.environment != environment:
+            self.close()
+            server = self._server = ForkServer(environment)
+        return server
 
     def _need(self, request: Request) -> int:
         # Tensors of a training on a GPU take none of the machine's own memory.
