@@ -55,7 +55,7 @@ def test_the_files_of_a_run_are_those_of_the_design(tiny: Path, tmp_path: Path) 
     folder = done(spec, tmp_path)
     assert {path.name for path in folder.iterdir()} == {
         *("run.resolved.yaml", "command.txt", "env.json", "metrics.jsonl", "predictions.jsonl"),
-        *("status.json", "adapter"),
+        *("modules.jsonl", "status.json", "adapter"),
     }
     assert RunSpec.parse(yaml.safe_load((folder / "run.resolved.yaml").read_text())) == spec
     status = json.loads((folder / "status.json").read_text())
@@ -76,6 +76,13 @@ def test_the_files_of_a_run_are_those_of_the_design(tiny: Path, tmp_path: Path) 
     assert test["examples"] == len((folder / "predictions.jsonl").read_text().splitlines()) == 4
     (efficiency,) = by_kind["efficiency"]
     assert efficiency["trainable_parameters"] == efficiency["angles"] + efficiency["classical_parameters"]
+    assert efficiency["gradients_bytes"] >= 4 * efficiency["trainable_parameters"]
+    assert efficiency["optimizer_bytes"] >= 8 * efficiency["trainable_parameters"]
+    assert efficiency["weights_bytes"] >= 4 * efficiency["total_parameters"]
+    assert efficiency["activations_bytes"] > 0
+    modules = [json.loads(line) for line in (folder / "modules.jsonl").read_text().splitlines()]
+    assert any("q_proj" in record["module"] for record in modules)
+    assert all(0 < record["relative_change"] for record in modules if "v_proj" in record["module"])
     weights = folder / "adapter" / "adapter_model.safetensors"
     assert efficiency["adapter_bytes"] == weights.stat().st_size
     assert efficiency["peak_memory_kind"] in ("resident", "cuda allocated")
