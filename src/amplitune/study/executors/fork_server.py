@@ -4,8 +4,10 @@ A run of a small model takes less time than its imports. Forking is for machines
 was asked for its devices before a fork cannot be used after it.
 """
 
+import contextlib
 import json
 import os
+import runpy
 import select
 import signal
 import sys
@@ -51,12 +53,14 @@ def _import_what_runs_need() -> None:
     import trl
     from transformers import Trainer  # noqa: F401
 
-    from amplitune import cli  # noqa: F401
     from amplitune.study import run  # noqa: F401
     from amplitune.study.tuning import job  # noqa: F401
 
     # These are imported on first use otherwise.
     _ = trl.SFTConfig, trl.SFTTrainer
+    # As a child will: what `python -m amplitune` imports.
+    with contextlib.suppress(SystemExit):
+        runpy.run_module("amplitune", run_name="imported")
 
 
 def _fork(request: Mapping[str, Any], others: Sequence[int]) -> tuple[int, int]:
@@ -85,9 +89,7 @@ def _become(arguments: Sequence[str], log: str, standard_input: int) -> NoReturn
             os.dup2(file, number)
         sys.stdin = os.fdopen(0, closefd=False)
         sys.argv = ["amplitune", *arguments]
-        from amplitune.cli import main
-
-        main()
+        runpy.run_module("amplitune", run_name="__main__")
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
     except BaseException:
