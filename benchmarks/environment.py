@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from amplitune.study.environment import describe_environment
+from amplitune.study.running.environment import describe_environment
 
 #: Distributions beside the study's own whose versions can change a ratio.
 PACKAGES = ("triton", "pennylane", "pennylane_lightning", "pyqtorch")

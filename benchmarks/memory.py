@@ -15,7 +15,7 @@ from benchmarks.ratios import digits
 from torch import Tensor, nn
 
 from amplitune.quantum.kernels.dispatch import kernel as using
-from amplitune.study.memory import read_peak, reset_peak
+from amplitune.study.running.memory import read_peak, reset_peak
 from benchmarks import adapted
 
 NAME = "memory"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, LlamaConfig
 
 from amplitune import QAAConfig, SoRAConfig
-from amplitune.study.memory import read_peak, reset_peak
+from amplitune.study.running.memory import read_peak, reset_peak
 
 HEADER = ("model", "method", "trainable", "peak / LoRA's", "(peak - weights) / LoRA's", "tokens/s / LoRA's")
 

@@ -10,7 +10,7 @@ from tests.study.tiny_models import task_values, write_rows
 
 from amplitune import __version__
 from amplitune.commands import options
-from amplitune.study import models
+from amplitune.study.running import models
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def no_weights(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(models, "load_model", refuse)
     monkeypatch.setattr("transformers.PreTrainedModel.from_pretrained", refuse)
-    monkeypatch.setattr("amplitune.study.executors.local.subprocess.Popen", refuse)
+    monkeypatch.setattr("amplitune.study.execution.executors.local.subprocess.Popen", refuse)
     yield
 
 

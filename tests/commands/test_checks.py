@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from amplitune.commands import checks
 from amplitune.errors import ConfigError, DataError
-from amplitune.study import doctor
-from amplitune.study.doctor import Finding
+from amplitune.study.planning import doctor
+from amplitune.study.planning.doctor import Finding
 
 app = Typer()
 app.command()(checks.validate)

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from tests.report.rich_study import rich_results
 
-from amplitune.study.results import Results, load_results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.results import Results, load_results
 
 METHODS = ("base", "full", "lora", "qaa")
 SEEDS = (0, 1)

@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from amplitune.study.result_columns import (
+from amplitune.study.stored.result_columns import (
     CURVE_COLUMNS,
     MODULE_COLUMNS,
     PREDICTION_COLUMNS,
     TABLE_COLUMNS,
 )
-from amplitune.study.results import Results
+from amplitune.study.stored.results import Results
 from amplitune.study.tuning.trials import TRIAL_COLUMNS
 
 SEEDS = (0, 1, 2, 3, 4)

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from amplitune.report.aggregate import MethodRow, Spread, task_tables, with_convergence
-from amplitune.study.results import Results
+from amplitune.study.stored.results import Results
 
 
 def cell(row: MethodRow, key: str) -> Spread:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Literal
 import pytest
 
 from amplitune.report import build_report
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -6,9 +6,9 @@ import pandas as pd
 from tests.report.made_up import check, comparison, made_up, untested
 
 from amplitune.report.limits import what_cannot_be_said
-from amplitune.study.provenance import provenance
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.provenance import provenance
+from amplitune.study.stored.results import Results
 
 
 def limits(results: Results, found: Findings) -> list[str]:

@@ -15,7 +15,7 @@ from amplitune.report.axes import Drawing
 from amplitune.report.labels import spread_apart
 from amplitune.report.losses import draw_losses
 from amplitune.report.styles import Style, method_styles
-from amplitune.study.results import Results
+from amplitune.study.stored.results import Results
 
 STYLES = method_styles(["full", "lora", "qaa"])
 

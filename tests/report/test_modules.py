@@ -5,8 +5,8 @@ import math
 import pandas as pd
 
 from amplitune.report.modules import module_table
-from amplitune.study.result_columns import MODULE_COLUMNS
-from amplitune.study.results import Results
+from amplitune.study.stored.result_columns import MODULE_COLUMNS
+from amplitune.study.stored.results import Results
 
 
 def test_a_module_is_the_median_of_its_seeds(rich: Results) -> None:

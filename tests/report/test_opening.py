@@ -4,8 +4,8 @@ import pytest
 from tests.report.made_up import check, comparison, made_up, untested
 
 from amplitune.report.opening import what_was_found
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 
 def words(*comparisons: object, **keys: object) -> str:

@@ -15,8 +15,8 @@ import pytest
 from amplitune.report import build_report
 from amplitune.report.page import render_page
 from amplitune.report.setting import what_was_run
-from amplitune.study.results import Results, load_results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.results import Results, load_results
 
 HOSTILE = "&lt;script&gt;alert(&#34;x&#34;)&lt;/script&gt; &amp; &lt;b&gt;bold&lt;/b&gt;"
 VOID = {"meta", "link", "br", "hr", "img", "input"}

@@ -13,8 +13,8 @@ from amplitune.report.axes import Drawing
 from amplitune.report.pareto import Point, draw_fronts, front
 from amplitune.report.roles import roles_of
 from amplitune.report.styles import method_styles
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 
 def drawn(results: Results, table: TaskTable, found: Findings | None = None) -> tuple[Drawing, ...]:

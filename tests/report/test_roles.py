@@ -1,8 +1,8 @@
 """The part that each method plays, from the study's own configuration."""
 
 from amplitune.report.roles import MEANINGS, role_of
-from amplitune.study.config import StudyConfig
-from amplitune.study.methods import CONTROLS
+from amplitune.study.methods.registry import CONTROLS
+from amplitune.study.settings.config import StudyConfig
 
 
 def test_every_control_is_explained() -> None:

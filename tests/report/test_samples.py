@@ -3,7 +3,7 @@
 import pandas as pd
 
 from amplitune.report.samples import LONGEST, pick_samples
-from amplitune.study.results import Results
+from amplitune.study.stored.results import Results
 
 METHODS = ["base", "full", "lora", "qaa"]
 

@@ -8,8 +8,8 @@ from rich.console import Console
 from amplitune.report.aggregate import Spread
 from amplitune.report.columns import METRICS
 from amplitune.report.tables import terminal_table, write_mean, write_range
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.results import Results
 
 
 def printed(results: Results, width: int = 80, found: Findings | None = None) -> str:

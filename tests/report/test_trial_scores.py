@@ -3,7 +3,7 @@
 from amplitune.report.columns import METRICS
 from amplitune.report.styles import method_styles
 from amplitune.report.trial_scores import draw_trials
-from amplitune.study.results import Results
+from amplitune.study.stored.results import Results
 
 METHODS = ["lora", "prefix", "qaa"]
 

@@ -9,7 +9,7 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from amplitune.study.tasks import TaskConfig
+from amplitune.study.data.tasks import TaskConfig
 
 CORPUS = [
     "The answer is yes and the question is no.",

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 from tests.study.tiny_models import study_values
 
-from amplitune.study import schedule, units
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.execute import execute
-from amplitune.study.progress import Progress
-from amplitune.study.results import load_results
-from amplitune.study.study_file import to_yaml
+from amplitune.study.execution import schedule, units
+from amplitune.study.execution.execute import execute
+from amplitune.study.execution.progress import Progress
+from amplitune.study.settings.config import RunSpec, StudyConfig
+from amplitune.study.settings.study_file import to_yaml
+from amplitune.study.stored.results import load_results
 from amplitune.study.tuning.chosen import spaces_of, what_is_tuned, with_settings
 
 FAKE = Path(__file__).parent / "fake_run.py"

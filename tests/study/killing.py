@@ -5,9 +5,9 @@ import sys
 
 from rich.console import Console
 
-from amplitune.study.execute import execute
-from amplitune.study.progress import Progress
-from amplitune.study.study_file import load_study
+from amplitune.study.execution.execute import execute
+from amplitune.study.execution.progress import Progress
+from amplitune.study.settings.study_file import load_study
 
 
 def main() -> None:

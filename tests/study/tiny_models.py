@@ -17,8 +17,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.tasks import TaskKind
+from amplitune.study.data.tasks import TaskKind
+from amplitune.study.settings.config import RunSpec, StudyConfig
 
 HIDDEN, LAYERS = 24, 2
 """Width (no power of two) and depth of each model."""

@@ -8,11 +8,11 @@ import torch
 import transformers
 from tests.study.tiny_models import run_spec
 
-from amplitune.study.methods import apply_method, find_method
-from amplitune.study.models import load_config, load_model, load_tokenizer
-from amplitune.study.preflight import tokenize
-from amplitune.study.tasks import load_task
-from amplitune.study.training import StepClock, build_trainer
+from amplitune.study.data.tasks import load_task
+from amplitune.study.methods.registry import apply_method, find_method
+from amplitune.study.planning.preflight import tokenize
+from amplitune.study.running.models import load_config, load_model, load_tokenizer
+from amplitune.study.running.training import StepClock, build_trainer
 
 METHODS = ("full", "lora", "prefix", "sora", "qaa")
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 from amplitune.commands.options import FAILED, Overrides, Preview
-from amplitune.study.config import StudyConfig
+from amplitune.study.settings.config import StudyConfig
 
 # Each command imports what it alone needs, as those of a study do.
 
@@ -25,7 +25,7 @@ def validate(
     as_json: AsData = False,
 ) -> None:
     """Check everything that needs no weights, and say what the study will take; nothing is written."""
-    from amplitune.study.study_file import load_study
+    from amplitune.study.settings.study_file import load_study
 
     study = load_study(study_file, overrides or ())
     if preview:
@@ -35,7 +35,7 @@ def validate(
 
 def show_preview(study: StudyConfig, count: int) -> None:
     """Print training examples of each task on standard error, beside which the plan may go as data."""
-    from amplitune.study.preview import preview
+    from amplitune.study.data.preview import preview
 
     console = Console(stderr=True)
     styled = console.is_terminal
@@ -48,8 +48,8 @@ def show_plan(study: StudyConfig, probe: bool, as_json: bool) -> None:
     Raises:
         ConfigError: something is wrong with it.
     """
-    from amplitune.study.plan import plan_study
-    from amplitune.study.plan_table import plan_tables
+    from amplitune.study.planning.plan import plan_study
+    from amplitune.study.planning.plan_table import plan_tables
 
     errors = Console(stderr=True)
     plan = plan_study(
@@ -73,7 +73,7 @@ def doctor(
     as_json: AsData = False,
 ) -> None:
     """Say what is installed, what is missing and what adds it."""
-    from amplitune.study.doctor import examine
+    from amplitune.study.planning.doctor import examine
 
     findings = examine(network)
     if as_json:

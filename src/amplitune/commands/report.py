@@ -13,11 +13,11 @@ from rich.console import Console
 
 from amplitune.commands.options import FAILED, AsJson
 from amplitune.errors import ConfigError
-from amplitune.study.results import Results, load_results, write_results
+from amplitune.study.stored.results import Results, load_results, write_results
 
 if TYPE_CHECKING:
-    from amplitune.study.provenance import Difference
-    from amplitune.study.reproduce import Reproduction
+    from amplitune.study.stored.provenance import Difference
+    from amplitune.study.stored.reproduce import Reproduction
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="the folder that compare wrote")]
 
@@ -92,8 +92,8 @@ def reproduce(
     ] = None,
 ) -> None:
     """Do one run of a study again and say whether its numbers come back; the study is not changed."""
-    from amplitune.study.reproduce import differences_here, find_row
-    from amplitune.study.reproduce import reproduce as again
+    from amplitune.study.stored.reproduce import differences_here, find_row
+    from amplitune.study.stored.reproduce import reproduce as again
 
     stored = find_row(directory, row)
     for line in _environment_lines(*differences_here(stored)):

@@ -10,10 +10,10 @@ from amplitune.commands.checks import show_plan, show_preview
 from amplitune.commands.options import FAILED, SOME_FAILED, AsJson, Output, Overrides, Preview
 from amplitune.commands.report import finish
 from amplitune.errors import ConfigError
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.results import load_results
-from amplitune.study.study_file import load_study
-from amplitune.study.supervision import end_with_parent
+from amplitune.study.execution.supervision import end_with_parent
+from amplitune.study.settings.config import RunSpec, StudyConfig
+from amplitune.study.settings.study_file import load_study
+from amplitune.study.stored.results import load_results
 
 # Each command imports what it alone needs: a run of a study, a process of its own, waits for no matplotlib.
 
@@ -66,10 +66,10 @@ def compare(
         return
     if preview:
         return
-    from amplitune.study.execute import execute
-    from amplitune.study.plan import predicted_peaks
-    from amplitune.study.preflight import check_tasks
-    from amplitune.study.progress import Progress
+    from amplitune.study.execution.execute import execute
+    from amplitune.study.execution.progress import Progress
+    from amplitune.study.planning.plan import predicted_peaks
+    from amplitune.study.planning.preflight import check_tasks
 
     directory = output or Path("results") / path.stem
     console = Console(stderr=True)
@@ -105,7 +105,7 @@ def train(
     """Run one run of a study in this process."""
     if supervised:
         end_with_parent()
-    from amplitune.study.run import run
+    from amplitune.study.running.run import run
     from amplitune.study.tuning.chosen import tuned
 
     study = load_study(study_file, overrides or ())

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amplitune.errors import ConfigError
-from amplitune.study.examples import TaskKind
+from amplitune.study.data.examples import TaskKind
 from amplitune.study.survey import Row, Survey
 from amplitune.study.survey import survey as make_survey
 from amplitune.study.survey.entry import GROUPS

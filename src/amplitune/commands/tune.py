@@ -10,8 +10,8 @@ import typer
 
 from amplitune.commands.options import Output, Overrides
 from amplitune.errors import check_choice
-from amplitune.study.study_file import load_study
-from amplitune.study.supervision import end_with_parent
+from amplitune.study.execution.supervision import end_with_parent
+from amplitune.study.settings.study_file import load_study
 
 
 def tune(

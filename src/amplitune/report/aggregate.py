@@ -10,8 +10,8 @@ from amplitune.report.columns import CONVERGENCE, COST, LEARNED, MEMORY, METRICS
 from amplitune.report.roles import Role, role_of
 from amplitune.report.words import joined, spans
 from amplitune.study.measures.convergence import convergence
-from amplitune.study.provenance import provenance
-from amplitune.study.results import BASE, Results, method_names
+from amplitune.study.stored.provenance import provenance
+from amplitune.study.stored.results import BASE, Results, method_names
 
 SEEDS_FOR_A_CLAIM = 5
 
@@ -107,7 +107,7 @@ def task_tables(results: Results) -> list[TaskTable]:
     """Aggregate the results into one table of methods per task.
 
     Args:
-        results: what `amplitune.study.results.load_results` returned.
+        results: what `amplitune.study.stored.results.load_results` returned.
 
     Returns:
         One table per task with at least one run. Only done runs enter the numbers; what no run of a task has

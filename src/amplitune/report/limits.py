@@ -9,9 +9,9 @@ from amplitune.report.aggregate import SEEDS_FOR_A_CLAIM
 from amplitune.report.opening import TESTED, signed
 from amplitune.report.setting import models
 from amplitune.report.words import counted, joined, sentence
-from amplitune.study.provenance import Provenance
-from amplitune.study.results import Results, method_names
 from amplitune.study.statistics.findings import Comparison, Findings
+from amplitune.study.stored.provenance import Provenance
+from amplitune.study.stored.results import Results, method_names
 
 NAMED = 3
 """Failed or missing runs that are named one by one; of more, the methods are named."""

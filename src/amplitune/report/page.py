@@ -22,9 +22,9 @@ from amplitune.report.styles import method_styles
 from amplitune.report.tables import write_mean, write_range
 from amplitune.report.verdicts import MIXED, across_rows, metric_label
 from amplitune.study.atomic import replacing
-from amplitune.study.provenance import Provenance, provenance
-from amplitune.study.results import BASE, LOWER_IS_BETTER, Results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.provenance import Provenance, provenance
+from amplitune.study.stored.results import BASE, LOWER_IS_BETTER, Results
 
 
 def build_report(results: Results, path: Path, found: Findings | None = None) -> None:
@@ -33,7 +33,7 @@ def build_report(results: Results, path: Path, found: Findings | None = None) ->
     The page is complete without scripts; its one script sorts tables. The same results give the same bytes.
 
     Args:
-        results: what `amplitune.study.results.load_results` returned.
+        results: what `amplitune.study.stored.results.load_results` returned.
         path: the file to write, usually report.html in the study's folder; replaced whole or not at all.
         found: what the statistics say of the results, if that is computed already.
     """

@@ -14,8 +14,8 @@ from amplitune.report.styles import Style
 from amplitune.report.svg import SENTINELS, SETTINGS, inline_svg
 from amplitune.report.units import count, duration, size
 from amplitune.report.words import joined
-from amplitune.study.results import LOWER_IS_BETTER
 from amplitune.study.statistics.findings import Estimate
+from amplitune.study.stored.results import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True)

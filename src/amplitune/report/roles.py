@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from amplitune.study.methods import REFERENCES
+from amplitune.study.methods.registry import REFERENCES
 
 MEANINGS = {
     "qaa-frozen": "angles stay as drawn",

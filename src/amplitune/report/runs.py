@@ -9,8 +9,8 @@ import pandas as pd
 from amplitune.report.columns import METRICS
 from amplitune.report.trial_scores import rate_text
 from amplitune.report.units import duration, significant
-from amplitune.study.provenance import Provenance
-from amplitune.study.results import Results
+from amplitune.study.stored.provenance import Provenance
+from amplitune.study.stored.results import Results
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ from amplitune.report.verdicts import (
 )
 from amplitune.report.words import sentence
 from amplitune.study.measures.convergence import targets
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 
 @dataclass(frozen=True)

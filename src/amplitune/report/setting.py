@@ -7,7 +7,7 @@ from typing import Any
 from amplitune.report.aggregate import method_order
 from amplitune.report.roles import roles_of
 from amplitune.report.words import counted, joined, spans
-from amplitune.study.results import BASE, Results, method_names
+from amplitune.study.stored.results import BASE, Results, method_names
 
 
 def what_was_run(results: Results, trials: int = 0) -> str:

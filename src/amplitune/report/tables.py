@@ -9,8 +9,8 @@ from amplitune.report.columns import Column
 from amplitune.report.opening import TESTED
 from amplitune.report.units import count
 from amplitune.report.verdicts import verdict_of
-from amplitune.study.results import LOWER_IS_BETTER, Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import LOWER_IS_BETTER, Results
 
 LEGEND = "Means over seeds (minimum–maximum)."
 UNTESTED = "No verdict: one takes 5 seeds, and a task that can tell methods apart."
@@ -56,7 +56,7 @@ def terminal_table(results: Results, found: Findings) -> Table:
     """Lay the tables of methods out for a terminal of 80 columns.
 
     Args:
-        results: what `amplitune.study.results.load_results` returned.
+        results: what `amplitune.study.stored.results.load_results` returned.
         found: what the statistics say of them.
 
     Returns:

@@ -12,7 +12,7 @@ from amplitune.report.labels import label_points
 from amplitune.report.styles import Style
 from amplitune.report.svg import SENTINELS, SETTINGS, inline_svg
 from amplitune.report.words import counted, joined
-from amplitune.study.results import LOWER_IS_BETTER
+from amplitune.study.stored.results import LOWER_IS_BETTER
 
 
 def rate_text(value: float) -> str:

@@ -6,8 +6,8 @@ import pytest
 
 from amplitune.report.export import export
 from amplitune.report.export.latex import escape
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 
 @pytest.fixture(scope="module")

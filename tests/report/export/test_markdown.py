@@ -6,8 +6,8 @@ import re
 from amplitune.report.export import export
 from amplitune.report.export.document import Document, Part, Table
 from amplitune.report.export.markdown import escape, to_markdown
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.results import Results
 
 
 def tables(text: str) -> dict[str, list[list[str]]]:

@@ -16,8 +16,8 @@ from amplitune.study.measures.convergence import (
     mean_over_steps,
     targets,
 )
-from amplitune.study.result_columns import CURVE_COLUMNS
-from amplitune.study.results import Results
+from amplitune.study.stored.result_columns import CURVE_COLUMNS
+from amplitune.study.stored.results import Results
 
 
 def points(

@@ -7,8 +7,8 @@ import pytest
 from tests.study.tiny_models import study_values
 
 from amplitune.errors import ConfigError, DataError
-from amplitune.study.config import StudyConfig
 from amplitune.study.measures.held_out_text import check_held_out, read_held_out
+from amplitune.study.settings.config import StudyConfig
 from amplitune.zoo.held_out import held_out_documents
 
 

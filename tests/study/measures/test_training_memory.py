@@ -8,14 +8,14 @@ import torch
 from tests.study.tiny_models import run_spec
 from torch import nn
 
-from amplitune.study import memory
+from amplitune.study.data.tasks import load_task
 from amplitune.study.measures import training_memory
 from amplitune.study.measures.training_memory import TrainingMemory, tensor_bytes
-from amplitune.study.methods import apply_method, find_method
-from amplitune.study.models import load_config, load_model, load_tokenizer
-from amplitune.study.preflight import tokenize
-from amplitune.study.tasks import load_task
-from amplitune.study.training import build_trainer
+from amplitune.study.methods.registry import apply_method, find_method
+from amplitune.study.planning.preflight import tokenize
+from amplitune.study.running import memory
+from amplitune.study.running.models import load_config, load_model, load_tokenizer
+from amplitune.study.running.training import build_trainer
 
 
 def test_adam_keeps_two_moments_and_a_step_for_what_is_trained() -> None:

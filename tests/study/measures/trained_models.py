@@ -9,11 +9,11 @@ import torch
 from tests.study.tiny_models import run_spec
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from amplitune.study.config import RunSpec
-from amplitune.study.methods import apply_method, find_method
-from amplitune.study.models import load_config, load_model, load_tokenizer
-from amplitune.study.preflight import tokenize
-from amplitune.study.tasks import load_task
+from amplitune.study.data.tasks import load_task
+from amplitune.study.methods.registry import apply_method, find_method
+from amplitune.study.planning.preflight import tokenize
+from amplitune.study.running.models import load_config, load_model, load_tokenizer
+from amplitune.study.settings.config import RunSpec
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pandas as pd
 
 from amplitune.study.metrics import METRICS, label_sums
 from amplitune.study.metrics.sums import Array, example_records
-from amplitune.study.results import Results
 from amplitune.study.statistics.measured import Measured
+from amplitune.study.stored.results import Results
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from tests.study.statistics.planted import Spread, measured, results, rouge_task
 
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings, findings
+from amplitune.study.stored.results import Results
 
 METHODS: list[dict[str, Any]] = [
     *({"method": name, "name": name} for name in ("base", "bias", "full", "lora", "qaa", "sora")),

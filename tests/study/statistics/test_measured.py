@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from tests.study.statistics.planted import Spread, results, rouge_task
 
-from amplitune.study.results import Results
 from amplitune.study.statistics.measured import Measured, measured_tasks
+from amplitune.study.stored.results import Results
 
 
 def planted() -> Measured:

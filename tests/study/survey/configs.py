@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from transformers import BertConfig, GPT2Config, LlamaConfig, PretrainedConfig, PreTrainedModel
 
-from amplitune.study.models import AUTO_CLASSES
+from amplitune.study.running.models import AUTO_CLASSES
 
 WIDTHS: dict[str, Any] = {"vocab_size": 300, "bos_token_id": 1, "eos_token_id": 2}
 

@@ -9,7 +9,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from tests.study.survey.configs import SETTINGS, with_weights
 from torch.utils.flop_counter import FlopCounterMode
 
-from amplitune.study.methods import Method, apply_method
+from amplitune.study.methods.registry import Method, apply_method
 from amplitune.study.survey.catalogue import ENTRIES, rows, settings_of
 from amplitune.study.survey.formula import evaluate
 from amplitune.study.survey.quantum import ANGLES

@@ -8,7 +8,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from tests.study.survey.configs import SETTINGS, save, with_weights
 
 from amplitune.errors import ConfigError
-from amplitune.study.examples import TaskKind
+from amplitune.study.data.examples import TaskKind
 from amplitune.study.survey import Row, Survey, catalogue, survey
 from amplitune.study.survey.catalogue import ENTRIES, rows
 from amplitune.study.survey.entry import GROUPS

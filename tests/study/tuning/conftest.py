@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests.study.tiny_models import study_values
 
-from amplitune.study.config import StudyConfig
+from amplitune.study.settings.config import StudyConfig
 from amplitune.study.tuning.job import tune
 
 Tune = Callable[..., dict[str, Any]]

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from amplitune.errors import ConfigError
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.preflight import check
+from amplitune.study.planning.preflight import check
+from amplitune.study.settings.config import RunSpec, StudyConfig
 from amplitune.study.tuning.extremes import check_extremes
 
 SPACE = {

@@ -13,10 +13,10 @@ from tests.study.tiny_models import PAIRS, write_rows
 from tests.study.tuning.conftest import Tune
 
 from amplitune.errors import ConfigError, TrainingError
-from amplitune.study import evaluation
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.locks import Lock
-from amplitune.study.run import run
+from amplitune.study.running import evaluation
+from amplitune.study.running.locks import Lock
+from amplitune.study.running.run import run
+from amplitune.study.settings.config import RunSpec, StudyConfig
 from amplitune.study.tuning.chosen import tuned
 from amplitune.study.tuning.give_up import give_up_trial
 from amplitune.study.tuning.trials import read_trials
@@ -70,7 +70,7 @@ def test_a_trial_is_a_run_on_the_validation_split(
         scored.append(([e.prompt for e in examples], [e.prompt for e in task.validation]))
         return evaluate(model, tokenizer, task, examples, *rest)
 
-    monkeypatch.setattr("amplitune.study.run.evaluate", spy)
+    monkeypatch.setattr("amplitune.study.running.run.evaluate", spy)
     tune_here(study)
     ((examples, validation),) = scored
     assert examples == validation
@@ -200,7 +200,7 @@ def test_a_trial_that_killed_its_process_is_given_up(
         raise KilledError
 
     with monkeypatch.context() as patch:
-        patch.setattr("amplitune.study.run.fit", killed)
+        patch.setattr("amplitune.study.running.run.fit", killed)
         with pytest.raises(KilledError):
             tune_here(study)
     gc.collect()  # the dead process held a lock
@@ -231,7 +231,7 @@ def test_a_full_disk_is_not_held_against_the_settings(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("amplitune.study.run.fit", full)
+        patch.setattr("amplitune.study.running.run.fit", full)
         with pytest.raises(TrainingError, match="No space left"):
             tune_here(study)
     assert read_trials(tmp_path).empty

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from amplitune.study.search_spaces import LEARNING_RATE
-from amplitune.study.space import Choices, Range, Space
 from amplitune.study.tuning.proposals import Merit, Proposals, learning_rate_grid
+from amplitune.study.tuning.search_spaces import LEARNING_RATE
+from amplitune.study.tuning.space import Choices, Range, Space
 
 RATES = Range(1e-5, 1e-1, log=True)
 SIZES: dict[str, Space] = {"config.r": Choices((2, 4, 8, 16, 32)), "config.kind": Choices(("a", "b"))}

@@ -13,9 +13,9 @@ from amplitune.report.setting import what_was_run
 from amplitune.report.tables import write_mean, write_range
 from amplitune.report.verdicts import VerdictTable, across_rows, metric_label, verdict_of, verdict_tables
 from amplitune.report.words import sentence
-from amplitune.study.provenance import provenance
-from amplitune.study.results import LOWER_IS_BETTER, Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.provenance import provenance
+from amplitune.study.stored.results import LOWER_IS_BETTER, Results
 
 CIRCUITS = (
     "Quantum circuits are simulated classically. The simulation is counted in every time and every memory "

@@ -12,8 +12,8 @@ from amplitune.report.export.markdown import MARK as MARKDOWN_MARK
 from amplitune.report.export.markdown import to_markdown
 from amplitune.report.export.separated import COMPARED, LONG, comparison_table, long_table
 from amplitune.study.atomic import write_atomically
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 
 @dataclass(frozen=True)

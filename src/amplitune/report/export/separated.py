@@ -10,8 +10,8 @@ import pandas as pd
 
 from amplitune.report.aggregate import with_convergence
 from amplitune.report.roles import roles_of
-from amplitune.study.results import Results
 from amplitune.study.statistics.findings import Findings
+from amplitune.study.stored.results import Results
 
 RUN = ("task", "kind", "method", "role", "seed", "status", "reason", "environment")
 LONG = (*RUN, "measure", "value")

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from amplitune.study.results import Results
-from amplitune.study.training_config import TrainingConfig
+from amplitune.study.settings.training_config import TrainingConfig
+from amplitune.study.stored.results import Results
 
 Numbers = npt.NDArray[np.float64]
 

@@ -7,13 +7,13 @@ import peft
 from torch import nn
 from transformers import PreTrainedTokenizerBase
 
-from amplitune.study.config import RunSpec
-from amplitune.study.data import TokenRow, ensure_pad_token, tokenize_prompts
-from amplitune.study.generation import context_length
+from amplitune.study.data.tokens import TokenRow, ensure_pad_token, tokenize_prompts
 from amplitune.study.measures.held_out_text import read_held_out
 from amplitune.study.measures.untouched import untouched
-from amplitune.study.methods import find_method
+from amplitune.study.methods.registry import find_method
 from amplitune.study.metrics.perplexity import perplexity
+from amplitune.study.running.generation import context_length
+from amplitune.study.settings.config import RunSpec
 
 LONGEST_WINDOW = 1024
 """Tokens of a window where a model's context is long or unknown."""

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from amplitune.errors import ConfigError, DataError, near_matches
-from amplitune.study.config import StudyConfig
+from amplitune.study.settings.config import StudyConfig
 
 BUNDLED = "zoo:text"
 """Documents of the bundled model's pretraining distribution that no bundled task is about."""

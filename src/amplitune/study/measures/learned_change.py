@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from amplitune.adapters.qaa.layer import QAALinear
-from amplitune.study.config import RunSpec
-from amplitune.study.data import ensure_pad_token
+from amplitune.study.data.tokens import ensure_pad_token
 from amplitune.study.measures.activations import Activations, batched, first_tokens, record
 from amplitune.study.measures.change_rank import above_rounding, effective_rank, singular_values, stable_rank
 from amplitune.study.measures.linear_share import Splits, linear_share, parts_of, split_inputs
@@ -20,7 +19,8 @@ from amplitune.study.measures.measured_modules import measured_modules
 from amplitune.study.measures.similarity import linear_cka
 from amplitune.study.measures.trained_circuit import circuit_measures
 from amplitune.study.measures.untouched import untouched
-from amplitune.study.methods import find_method
+from amplitune.study.methods.registry import find_method
+from amplitune.study.settings.config import RunSpec
 
 MEDIANS = ("effective_rank", "stable_rank", "cka", "linear_share")
 """The measures whose median over modules stands in the table of results."""

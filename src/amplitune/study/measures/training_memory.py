@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from amplitune.study.memory import CUDA_ALLOCATED, read_reserved
+from amplitune.study.running.memory import CUDA_ALLOCATED, read_reserved
 
 
 @dataclass

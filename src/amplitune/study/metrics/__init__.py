@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from amplitune.study.examples import TaskKind
+from amplitune.study.data.examples import TaskKind
 from amplitune.study.metrics.bertscore import bertscore_sums
 from amplitune.study.metrics.classification import accuracy_sums, class_sums, f1_from_sums, mcc_from_sums
 from amplitune.study.metrics.perplexity import perplexity_from_sums, perplexity_sums

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amplitune.study.results import Results
 from amplitune.study.statistics.comparison import compare
 from amplitune.study.statistics.intervals import t_interval
 from amplitune.study.statistics.measured import Measured, measured_tasks
@@ -20,6 +19,7 @@ from amplitune.study.statistics.views import (
     reference,
     study_methods,
 )
+from amplitune.study.stored.results import Results
 
 __all__ = ["AcrossTasks", "Comparison", "Estimate", "Findings", "TaskCheck", "findings"]
 

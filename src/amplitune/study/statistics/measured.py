@@ -9,8 +9,8 @@ import pandas as pd
 
 from amplitune.study.metrics import METRICS
 from amplitune.study.metrics.sums import Array
-from amplitune.study.results import Results
 from amplitune.study.statistics.bootstrap import replicates
+from amplitune.study.stored.results import Results
 
 _AGREES = 1e-6
 

@@ -7,8 +7,8 @@ import torch
 from transformers import AutoConfig, PretrainedConfig, PreTrainedModel
 
 from amplitune.errors import ConfigError
-from amplitune.study.examples import TaskKind
-from amplitune.study.models import AUTO_CLASSES, BUNDLED, resolve_model
+from amplitune.study.data.examples import TaskKind
+from amplitune.study.running.models import AUTO_CLASSES, BUNDLED, resolve_model
 
 
 def load_shapes(name: str, kind: TaskKind | None = None) -> tuple[PreTrainedModel, TaskKind]:

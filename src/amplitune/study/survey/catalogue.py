@@ -10,7 +10,7 @@ from peft.mapping import PEFT_TYPE_TO_CONFIG_MAPPING
 from transformers import PreTrainedModel
 
 from amplitune.errors import AmplituneError
-from amplitune.study.methods import METHODS, Method, find_method
+from amplitune.study.methods.registry import METHODS, Method, find_method
 from amplitune.study.survey.beside import BESIDE
 from amplitune.study.survey.entry import Entry
 from amplitune.study.survey.low_rank import LOW_RANK

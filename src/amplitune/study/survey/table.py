@@ -13,8 +13,8 @@ from transformers import PreTrainedModel
 
 from amplitune.adapters import count_parameters
 from amplitune.errors import ConfigError, near_matches
-from amplitune.study.examples import TaskKind
-from amplitune.study.methods import Method, adapter_config, apply_method, refuse_settings
+from amplitune.study.data.examples import TaskKind
+from amplitune.study.methods.registry import Method, adapter_config, apply_method, refuse_settings
 from amplitune.study.survey.base_model import load_shapes
 from amplitune.study.survey.catalogue import ENTRIES, TooLargeError, refuse_large, rows, settings_of
 from amplitune.study.survey.formula import pretty

@@ -7,12 +7,12 @@ from typing import Any
 
 from amplitune.errors import ConfigError
 from amplitune.study.atomic import write_atomically
-from amplitune.study.config import RunSpec
-from amplitune.study.methods import find_method
-from amplitune.study.search_spaces import search_spaces
-from amplitune.study.space import Space
-from amplitune.study.stored_run import read_object
-from amplitune.study.training_config import TrainingConfig
+from amplitune.study.methods.registry import find_method
+from amplitune.study.settings.config import RunSpec
+from amplitune.study.settings.training_config import TrainingConfig
+from amplitune.study.stored.stored_run import read_object
+from amplitune.study.tuning.search_spaces import search_spaces
+from amplitune.study.tuning.space import Space
 from amplitune.study.tuning.trials import CHOSEN
 
 UNIMPORTANT = ("save_adapters", "threads", "seed", "trial")

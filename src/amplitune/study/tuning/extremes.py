@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from amplitune.errors import ConfigError
-from amplitune.study.config import RunSpec
-from amplitune.study.space import Choices, Space
+from amplitune.study.settings.config import RunSpec
 from amplitune.study.tuning.chosen import spaces_of, with_settings
+from amplitune.study.tuning.space import Choices, Space
 
 
 def check_extremes(spec: RunSpec, check: Callable[[RunSpec], object]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from amplitune.study.atomic import PARTIAL
-from amplitune.study.config import RunSpec
-from amplitune.study.rundir import RunDirectory
+from amplitune.study.running.rundir import RunDirectory
+from amplitune.study.settings.config import RunSpec
 from amplitune.study.tuning.chosen import tuning_folder
 
 

@@ -10,16 +10,15 @@ import torch
 
 from amplitune.errors import ConfigError, TrainingError
 from amplitune.study.atomic import write_atomically
-from amplitune.study.config import RunSpec, StudyConfig
-from amplitune.study.failures import FULL_DISK
-from amplitune.study.locks import Lock
-from amplitune.study.methods import find_method
+from amplitune.study.data.tasks import load_task
+from amplitune.study.methods.registry import find_method
 from amplitune.study.metrics import METRICS
-from amplitune.study.run import run
-from amplitune.study.same_settings import differing_settings
-from amplitune.study.search_spaces import default_value
-from amplitune.study.stored_run import read_object
-from amplitune.study.tasks import load_task
+from amplitune.study.running.failures import FULL_DISK
+from amplitune.study.running.locks import Lock
+from amplitune.study.running.run import run
+from amplitune.study.settings.config import RunSpec, StudyConfig
+from amplitune.study.settings.same_settings import differing_settings
+from amplitune.study.stored.stored_run import read_object
 from amplitune.study.tuning.chosen import (
     differences,
     spaces_of,
@@ -30,6 +29,7 @@ from amplitune.study.tuning.chosen import (
 )
 from amplitune.study.tuning.proposals import Proposals
 from amplitune.study.tuning.ranking import best_trial, merit
+from amplitune.study.tuning.search_spaces import default_value
 from amplitune.study.tuning.stored_trial import StoredTrial, read_trial
 from amplitune.study.tuning.trials import CHOSEN, TUNING
 

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from amplitune.study.search_spaces import LEARNING_RATE
-from amplitune.study.space import Choices, Space
 from amplitune.study.tuning.sampler import Sampler
+from amplitune.study.tuning.search_spaces import LEARNING_RATE
+from amplitune.study.tuning.space import Choices, Space
 
 Merit = tuple[float, float]
 """How good a trial is: compared from the left, larger is better."""
@@ -116,7 +116,7 @@ def learning_rate_grid(space: Space, number: int) -> list[float]:
     From three on the ends of the space are among them, so that a best rate at an end can be seen.
 
     Example:
-        >>> from amplitune.study.space import Range
+        >>> from amplitune.study.tuning.space import Range
         >>> learning_rate_grid(Range(1e-4, 1e-1, log=True), 4)
         [0.001, 0.01, 0.0001, 0.1]
     """

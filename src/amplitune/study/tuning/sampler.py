@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from amplitune.study.space import Choices, Range, Space
+from amplitune.study.tuning.space import Choices, Range, Space
 
 DRAWS = 200
 """Draws among which one is expected that was not tried; otherwise the first one left is taken."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from amplitune.study.stored_run import read_lines, read_status
+from amplitune.study.stored.stored_run import read_lines, read_status
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from amplitune.study.stored_run import read_object
+from amplitune.study.stored.stored_run import read_object
 from amplitune.study.tuning.stored_trial import read_trial
 
 CHOSEN = "chosen.json"

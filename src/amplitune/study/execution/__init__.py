@@ -1,0 +1,1 @@
+"""Executing the runs of a study: their order, their processes, their progress."""

@@ -1,0 +1,105 @@
+"""The process that has imported everything once and forks a process for each command of amplitune.
+
+A run of a small model takes less time than its imports. Forking is for machines without CUDA: a driver that
+was asked for its devices before a fork cannot be used after it.
+"""
+
+import contextlib
+import json
+import os
+import runpy
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+POLL_SECONDS = 0.05
+
+
+def serve() -> None:
+    """Fork for each line of standard input, and tell on standard output how the children end.
+
+    A line of input is {"arguments": [...], "log": path}; lines of output are {"began": pid}, in the order of
+    the input, and {"ended": pid, "code": exit code, negative for a signal}. At the end of the input the
+    children lose the pipe that they watch (see `supervision`) and end. There is one thread, so that a fork
+    copies all there is.
+    """
+    _import_what_runs_need()
+    # What the terminal sends goes to the children by whoever started this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    held: dict[int, int] = {}  # child -> the end of its pipe that is open as long as this process lives
+    unread = b""
+    while True:
+        if select.select([0], [], [], POLL_SECONDS)[0]:
+            received = os.read(0, 65536)
+            if not received:
+                os._exit(0)
+            *lines, unread = (unread + received).split(b"\n")
+            for line in lines:
+                pid, held_end = _fork(json.loads(line), list(held.values()))
+                held[pid] = held_end
+                _say({"began": pid})
+        for pid in list(held):
+            ended, status = os.waitpid(pid, os.WNOHANG)
+            if ended:
+                os.close(held.pop(pid))
+                _say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+
+def _import_what_runs_need() -> None:
+    import datasets  # noqa: F401
+    import trl
+    from transformers import Trainer  # noqa: F401
+
+    from amplitune.study.running import run  # noqa: F401
+    from amplitune.study.tuning import job  # noqa: F401
+
+    # These are imported on first use otherwise.
+    _ = trl.SFTConfig, trl.SFTTrainer
+    # As a child will: what `python -m amplitune` imports.
+    with contextlib.suppress(SystemExit):
+        runpy.run_module("amplitune", run_name="imported")
+
+
+def _fork(request: Mapping[str, Any], others: Sequence[int]) -> tuple[int, int]:
+    """The child's number, and the end of its pipe that is to be held open."""
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for end in (write, *others):
+            os.close(end)
+        _become(request["arguments"], request["log"], read)
+    os.close(read)
+    return pid, write
+
+
+def _say(message: Mapping[str, Any]) -> None:
+    os.write(1, (json.dumps(message) + "\n").encode())
+
+
+def _become(arguments: Sequence[str], log: str, standard_input: int) -> NoReturn:
+    """Turn a fresh child into the command; its output goes to the log."""
+    code = 1
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        for number, file in enumerate((standard_input, output, output)):
+            os.dup2(file, number)
+        sys.stdin = os.fdopen(0, closefd=False)
+        sys.argv = ["amplitune", *arguments]
+        runpy.run_module("amplitune", run_name="__main__")
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The handlers that run at a process's end are those of the server.
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,1 @@
+"""One run: load, adapt, train, evaluate, keep."""
