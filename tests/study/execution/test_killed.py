@@ -22,7 +22,7 @@ from amplitune.study.running.rundir import read_progress
 from amplitune.study.settings.study_file import load_study, to_yaml
 from amplitune.study.stored.results import load_results
 
-SCRIPT = Path(__file__).parent / "killing.py"
+SCRIPT = Path(__file__).parents[1] / "killing.py"
 
 KILLS, EARLY = 10, 4
 """How often the study is killed, and how many of these before a run can have begun to train."""

@@ -14,7 +14,7 @@ from amplitune.quantum.kernels import native_build
 from amplitune.study.planning import doctor
 from amplitune.study.planning.doctor import EXTRAS, Finding, examine
 
-PROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PROJECT = Path(__file__).parents[3] / "pyproject.toml"
 NOT_FOR_USERS = {"dev"}
 
 

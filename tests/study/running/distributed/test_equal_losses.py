@@ -128,7 +128,14 @@ def by_two(without_dropout: Path, tmp_path_factory: pytest.TempPathFactory) -> C
             "MASTER_ADDR": HOST,
             "MASTER_PORT": str(store.port),
         }
-        command = [sys.executable, "-m", "tests.study.distributed.worker", str(rank), "2", str(store.port)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.study.running.distributed.worker",
+            str(rank),
+            "2",
+            str(store.port),
+        ]
         with logs[rank].open("wb") as log:
             processes.append(
                 subprocess.Popen(
@@ -137,7 +144,7 @@ def by_two(without_dropout: Path, tmp_path_factory: pytest.TempPathFactory) -> C
                     stdin=subprocess.PIPE,
                     stdout=log,
                     stderr=subprocess.STDOUT,
-                    cwd=Path(__file__).parents[3],
+                    cwd=Path(__file__).parents[4],
                 )
             )
     try:
