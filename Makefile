@@ -5,11 +5,16 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo test lint docs browser pretrain clean
+.PHONY: demo study test lint docs browser pretrain clean
 
 # The comparison on the bundled model and tasks, offline; the report is demo/report.html.
 demo: $(VENV)/installed
 	$(OFFLINE) $(BIN)/amplitune compare --demo -o demo
+
+# The protocol in full on the same model and tasks: tuned, with controls, from five seeds; the report is bundled/report.html.
+study: $(VENV)/installed
+	$(PIP) -e '.[tuning]'
+	$(OFFLINE) $(BIN)/amplitune compare --bundled -o bundled
 
 # Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
 test: $(VENV)/developed browser lint
@@ -47,4 +52,4 @@ $(VENV)/developed: $(VENV)/bin/python pyproject.toml constraints.txt
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) demo site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) demo bundled site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
