@@ -32,6 +32,17 @@ def test_the_rich_study_says_what_it_leaves_open(rich: Results, rich_found: Find
     assert said[5] == "One model was fine-tuned: nothing is said of any other."
 
 
+def test_many_settings_at_an_edge_are_counted(rich: Results, rich_found: Findings) -> None:
+    chosen = rich.trials["chosen"]
+    trials = rich.trials.assign(edge=["learning_rate" if best else "" for best in chosen])
+    said = limits(dataclasses.replace(rich, trials=trials), rich_found)
+    best = int(chosen.sum())
+    assert best > 4
+    assert said[1] == (
+        f"Of {best} best trials {best} lie at the edge of their search space: better settings may lie beyond."
+    )
+
+
 def test_few_seeds_test_nothing(results: Results, found: Findings) -> None:
     said = limits(results, found)
     assert any(text.startswith("Nothing is tested: a verdict takes 5 seeds") for text in said)

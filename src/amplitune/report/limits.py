@@ -16,6 +16,9 @@ from amplitune.study.stored.results import Results, method_names
 NAMED = 3
 """Failed or missing runs that are named one by one; of more, the methods are named."""
 
+LISTED = 4
+"""Settings at an edge that are named one by one; of more only their number is said."""
+
 
 def what_cannot_be_said(
     found: Findings, results: Results, trials: pd.DataFrame, origin: Provenance
@@ -121,6 +124,12 @@ def _settings(study: Mapping[str, Any], trials: pd.DataFrame, table: pd.DataFram
     if not at_edge:
         return []
     one = len(at_edge) == 1
+    if len(at_edge) > LISTED:
+        # Each is marked in its task's table of chosen settings.
+        return [
+            f"Of {len(chosen)} best trials {len(at_edge)} lie at the edge of their search space: better "
+            "settings may lie beyond."
+        ]
     return [
         f"The best {'trial lies' if one else 'trials lie'} at the edge of {'its' if one else 'their'} search "
         f"space for {joined(at_edge)}: better settings may lie beyond."
