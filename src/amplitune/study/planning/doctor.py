@@ -31,6 +31,7 @@ EXTRAS = {
     "bertscore": "the metric bertscore_f1",
     "quantum": "exports of circuits to PennyLane and Qiskit, and their transpiling",
     "ray": "runs on a Ray cluster (`executor: ray`)",
+    "energy": "energy of NVIDIA GPUs",
     "triton": "the circuits' kernel on NVIDIA GPUs, where torch does not bring Triton along",
 }
 """What each extra is for."""

@@ -9,7 +9,6 @@ import json
 import os
 import runpy
 import select
-import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -26,9 +25,9 @@ def serve() -> None:
     children lose the pipe that they watch (see `supervision`) and end. There is one thread, so that a fork
     copies all there is.
     """
+    answers = os.dup(1)
+    os.dup2(2, 1)  # what a library prints while it is imported is no answer
     _import_what_runs_need()
-    # What the terminal sends goes to the children by whoever started this process.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     held: dict[int, int] = {}  # child -> the end of its pipe that is open as long as this process lives
     unread = b""
     while True:
@@ -38,14 +37,14 @@ def serve() -> None:
                 os._exit(0)
             *lines, unread = (unread + received).split(b"\n")
             for line in lines:
-                pid, held_end = _fork(json.loads(line), list(held.values()))
+                pid, held_end = _fork(json.loads(line), [answers, *held.values()])
                 held[pid] = held_end
-                _say({"began": pid})
+                _say(answers, {"began": pid})
         for pid in list(held):
             ended, status = os.waitpid(pid, os.WNOHANG)
             if ended:
                 os.close(held.pop(pid))
-                _say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+                _say(answers, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
 
 def _import_what_runs_need() -> None:
@@ -75,15 +74,17 @@ def _fork(request: Mapping[str, Any], others: Sequence[int]) -> tuple[int, int]:
     return pid, write
 
 
-def _say(message: Mapping[str, Any]) -> None:
-    os.write(1, (json.dumps(message) + "\n").encode())
+def _say(answers: int, message: Mapping[str, Any]) -> None:
+    try:
+        os.write(answers, (json.dumps(message) + "\n").encode())
+    except BrokenPipeError:  # whoever started this process is gone, and so must be the children
+        os._exit(0)
 
 
 def _become(arguments: Sequence[str], log: str, standard_input: int) -> NoReturn:
     """Turn a fresh child into the command; its output goes to the log."""
     code = 1
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         for number, file in enumerate((standard_input, output, output)):
             os.dup2(file, number)

@@ -58,6 +58,8 @@ class ForkServer:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **environment},
+            # What a terminal sends is for whoever started the commands: it ends them in its own way.
+            start_new_session=True,
         )
         self._to_begin: list[ForkedProcess] = []
         self._running: dict[int, ForkedProcess] = {}
@@ -91,6 +93,8 @@ class ForkServer:
     def _listen(self) -> None:
         assert self._server.stdout is not None
         for line in self._server.stdout:
+            if not line.startswith(b"{"):
+                continue  # printed while the package was imported
             message = json.loads(line)
             if "began" in message:
                 process = self._to_begin.pop(0)
