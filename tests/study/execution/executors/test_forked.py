@@ -1,7 +1,10 @@
 """Forks of a process that has imported everything: their output, exit codes and ends."""
 
+import json
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,7 +75,26 @@ def test_forks_end_with_their_server_however_it_dies(tmp_path: Path) -> None:
     assert process.wait(60) != 0
     assert gone(process.pid)
     assert not server.alive
+    # What is started now ends too, and nobody waits for ever.
+    assert server.start([*PREFIX, "--version"], tmp_path / "log").wait(10) != 0
     server.close()
+
+
+def test_a_fork_that_the_system_refuses_is_said_and_the_server_goes_on(tmp_path: Path) -> None:
+    code = """
+import os
+from amplitune.study.execution.executors import fork_server
+def refuse():
+    raise OSError(12, "Cannot allocate memory")
+os.fork, fork_server._import_what_runs_need = refuse, lambda: None
+fork_server.serve()
+"""
+    lines = "".join(json.dumps({"arguments": [], "log": str(tmp_path / name)}) + "\n" for name in "ab")
+    done = subprocess.run([sys.executable, "-c", code], input=lines, capture_output=True, text=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [list(answer) for answer in answers] == [["refused"], ["refused"]]
+    assert done.returncode == 0
+    assert "Cannot allocate memory" in (tmp_path / "b").read_text()
 
 
 def test_the_executor_forks_what_is_amplitune_s_own(tmp_path: Path) -> None:

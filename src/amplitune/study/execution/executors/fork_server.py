@@ -11,7 +11,9 @@ import runpy
 import select
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 POLL_SECONDS = 0.05
@@ -20,14 +22,17 @@ POLL_SECONDS = 0.05
 def serve() -> None:
     """Fork for each line of standard input, and tell on standard output how the children end.
 
-    A line of input is {"arguments": [...], "log": path}; lines of output are {"began": pid}, in the order of
-    the input, and {"ended": pid, "code": exit code, negative for a signal}. At the end of the input the
-    children lose the pipe that they watch (see `supervision`) and end. There is one thread, so that a fork
+    A line of input is {"arguments": [...], "log": path}; lines of output are {"began": pid} or, where there
+    was no memory for a fork, {"refused": reason}, in the order of the input, and {"ended": pid, "code": exit
+    code, negative for a signal}. At the end of the input the children lose the pipe that they watch (see
+    `supervision`) and end. There is one thread besides jemalloc's, which sees to forks itself, so that a fork
     copies all there is.
     """
     answers = os.dup(1)
     os.dup2(2, 1)  # what a library prints while it is imported is no answer
     _import_what_runs_need()
+    # Python 3.12 and later count jemalloc's thread, and warn of it.
+    warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
     held: dict[int, int] = {}  # child -> the end of its pipe that is open as long as this process lives
     unread = b""
     while True:
@@ -36,8 +41,12 @@ def serve() -> None:
             if not received:
                 os._exit(0)
             *lines, unread = (unread + received).split(b"\n")
-            for line in lines:
-                pid, held_end = _fork(json.loads(line), [answers, *held.values()])
+            for request in map(json.loads, lines):
+                try:
+                    pid, held_end = _fork(request, [answers, *held.values()])
+                except OSError as error:  # the children that there are go on
+                    _say(answers, {"refused": _refused(request, error)})
+                    continue
                 held[pid] = held_end
                 _say(answers, {"began": pid})
         for pid in list(held):
@@ -65,13 +74,26 @@ def _import_what_runs_need() -> None:
 def _fork(request: Mapping[str, Any], others: Sequence[int]) -> tuple[int, int]:
     """The child's number, and the end of its pipe that is to be held open."""
     read, write = os.pipe()
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError:
+        os.close(read)
+        os.close(write)
+        raise
     if pid == 0:
         for end in (write, *others):
             os.close(end)
         _become(request["arguments"], request["log"], read)
     os.close(read)
     return pid, write
+
+
+def _refused(request: Mapping[str, Any], error: OSError) -> str:
+    """Why there is no child, which its log says too."""
+    reason = f"no process could be forked: {error}"
+    with contextlib.suppress(OSError), Path(request["log"]).open("a", encoding="utf-8") as log:
+        log.write(f"error: {reason}\n")
+    return reason
 
 
 def _say(answers: int, message: Mapping[str, Any]) -> None:
@@ -96,8 +118,9 @@ def _become(arguments: Sequence[str], log: str, standard_input: int) -> NoReturn
     except BaseException:
         traceback.print_exc()
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk takes no last words
+            sys.stdout.flush()
+            sys.stderr.flush()
         # The handlers that run at a process's end are those of the server.
         os._exit(code)
 

@@ -61,6 +61,8 @@ class ForkServer:
             # What a terminal sends is for whoever started the commands: it ends them in its own way.
             start_new_session=True,
         )
+        self._lock = threading.Lock()
+        self._code: int | None = None  # that the server ended with, once nobody listens to it any more
         self._to_begin: list[ForkedProcess] = []
         self._running: dict[int, ForkedProcess] = {}
         self._listener = threading.Thread(target=self._listen, daemon=True, name="fork server")
@@ -75,7 +77,11 @@ class ForkServer:
         """Start a command that begins with `PREFIX`; what it prints is appended to the log."""
         assert self._server.stdin is not None
         process = ForkedProcess()
-        self._to_begin.append(process)
+        with self._lock:
+            if self._code is not None:
+                _end(process, self._code)
+                return process
+            self._to_begin.append(process)
         request = {"arguments": list(command[len(PREFIX) :]), "log": str(log.absolute())}
         with contextlib.suppress(BrokenPipeError):  # the listener ends what a dead server never began
             self._server.stdin.write(json.dumps(request).encode() + b"\n")
@@ -101,14 +107,18 @@ class ForkServer:
                 process.pid = message["began"]
                 self._running[process.pid] = process
                 process.began.set()
+            elif "refused" in message:
+                _end(self._to_begin.pop(0), 1)
             else:
                 _end(self._running.pop(message["ended"]), message["code"])
         # A server that was killed takes its children with it.
+        with self._lock:
+            self._code = self._server.wait() or 1
         for process in [*self._running.values(), *self._to_begin]:
-            process.began.set()
-            _end(process, self._server.wait() or 1)
+            _end(process, self._code)
 
 
 def _end(process: ForkedProcess, code: int) -> None:
     process.returncode = code
     process.ended.set()
+    process.began.set()

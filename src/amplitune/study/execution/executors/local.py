@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import psutil
@@ -59,7 +60,7 @@ class LocalJob(Job):
 
 
 class LocalExecutor(Executor):
-    """Runs commands as processes of this machine: forks of one that has imported everything, without CUDA.
+    """Runs commands as processes of this machine; on Linux without CUDA these are forks (see `forked`).
 
     Args:
         workers: the most processes at a time.
@@ -101,7 +102,9 @@ class LocalExecutor(Executor):
             self._server = None
 
     def _process(self, request: Request, slot: int) -> "subprocess.Popen[bytes] | ForkedProcess":
-        if not self._devices and request.command[: len(PREFIX)] == PREFIX:
+        # Elsewhere the system's own libraries may break in a fork.
+        forks = sys.platform == "linux" and not self._devices
+        if forks and request.command[: len(PREFIX)] == PREFIX:
             return self._server_for(request.environment).start(request.command, request.log)
         environment = {**os.environ, **request.environment}
         if self._devices:
