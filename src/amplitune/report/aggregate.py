@@ -13,8 +13,6 @@ from amplitune.study.measures.convergence import convergence
 from amplitune.study.stored.provenance import provenance
 from amplitune.study.stored.results import BASE, Results, method_names
 
-SEEDS_FOR_A_CLAIM = 5
-
 
 @dataclass(frozen=True)
 class Spread:

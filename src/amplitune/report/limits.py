@@ -5,10 +5,10 @@ from typing import Any
 
 import pandas as pd
 
-from amplitune.report.aggregate import SEEDS_FOR_A_CLAIM
 from amplitune.report.opening import TESTED, signed
 from amplitune.report.setting import models
 from amplitune.report.words import counted, joined, sentence
+from amplitune.study.statistics.comparison import SEEDS_FOR_A_CLAIM
 from amplitune.study.statistics.findings import Comparison, Findings
 from amplitune.study.stored.provenance import Provenance
 from amplitune.study.stored.results import Results, method_names

@@ -81,7 +81,11 @@ def _separates(comparisons: tuple[Comparison, ...]) -> tuple[bool | None, str]:
     if not ties:
         than = " and ".join(f"{c.baseline} by {gain(c):.3g}" for c in comparisons)
         return True, f"Full fine-tuning is better than {than}, more than the detectable difference."
-    what = " and ".join(
-        f"{c.baseline} by more than the detectable {c.detectable:.2g} (measured: {gain(c):.2g})" for c in ties
-    )
-    return False, f"Full fine-tuning is not better than {what}."
+    return False, f"Full fine-tuning is not better than {' and '.join(map(_tie, ties))}."
+
+
+def _tie(c: Comparison) -> str:
+    detectable = c.detectable or 0.0
+    if gain(c) > detectable:  # but not once the checks of all tasks are counted
+        return f"{c.baseline} beyond chance (measured: {gain(c):.2g}, p after Holm: {c.p_adjusted:.2g})"
+    return f"{c.baseline} by more than the detectable {detectable:.2g} (measured: {gain(c):.2g})"
