@@ -1,6 +1,6 @@
 """Whether a stored run is the one that is wanted."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import yaml
@@ -27,13 +27,21 @@ def differing_settings(spec: RunSpec, folder: Path) -> list[str]:
         yaml.YAMLError: that is no YAML.
     """
     stored = yaml.safe_load((folder / "run.resolved.yaml").read_text(encoding="utf-8"))
-    differences = _differences(stored, spec.model_dump(mode="json"))
-    return [path for path in differences if path.partition(".")[0] not in DECIDE_NOTHING]
+    found = differences(stored, spec.model_dump(mode="json"))
+    return [path for path in found if path.partition(".")[0] not in DECIDE_NOTHING]
 
 
-def _differences(stored: object, wanted: object, path: str = "") -> Iterator[str]:
-    if isinstance(stored, dict) and isinstance(wanted, dict):
-        for key in dict.fromkeys([*wanted, *stored]):
-            yield from _differences(stored.get(key), wanted.get(key), f"{path}.{key}" if path else key)
-    elif stored != wanted:
-        yield path
+def differences(stored: object, wanted: object, path: str = "") -> list[str]:
+    """The dotted keys in which two nested mappings differ.
+
+    Example:
+        >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3, "d": None}})
+        ['b.c']
+    """
+    if not (isinstance(stored, Mapping) and isinstance(wanted, Mapping)):
+        return [] if stored == wanted else [path or "run"]
+    return [
+        found
+        for key in dict.fromkeys([*wanted, *stored])
+        for found in differences(stored.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
+    ]

@@ -9,6 +9,7 @@ from amplitune.errors import ConfigError
 from amplitune.study.atomic import write_atomically
 from amplitune.study.methods.registry import find_method
 from amplitune.study.settings.config import RunSpec
+from amplitune.study.settings.same_settings import differences
 from amplitune.study.settings.training_config import TrainingConfig
 from amplitune.study.stored.stored_run import read_object
 from amplitune.study.tuning.search_spaces import search_spaces
@@ -100,19 +101,3 @@ def what_is_tuned(spec: RunSpec) -> dict[str, Any]:
 def write_chosen(path: Path, chosen: Mapping[str, Any]) -> None:
     """Write the choice, whole or not at all."""
     write_atomically(path, json.dumps(chosen, indent=2, ensure_ascii=False) + "\n")
-
-
-def differences(stored: Any, wanted: Any, path: str = "") -> list[str]:
-    """The dotted keys in which two nested mappings differ.
-
-    Example:
-        >>> differences({"a": 1, "b": {"c": 2}}, {"a": 1, "b": {"c": 3, "d": None}})
-        ['b.c']
-    """
-    if not (isinstance(stored, Mapping) and isinstance(wanted, Mapping)):
-        return [] if stored == wanted else [path or "run"]
-    return [
-        found
-        for key in dict.fromkeys([*wanted, *stored])
-        for found in differences(stored.get(key), wanted.get(key), f"{path}.{key}" if path else str(key))
-    ]

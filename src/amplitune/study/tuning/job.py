@@ -17,10 +17,9 @@ from amplitune.study.running.failures import FULL_DISK
 from amplitune.study.running.locks import Lock
 from amplitune.study.running.run import run
 from amplitune.study.settings.config import RunSpec, StudyConfig
-from amplitune.study.settings.same_settings import differing_settings
+from amplitune.study.settings.same_settings import differences, differing_settings
 from amplitune.study.stored.stored_run import read_object
 from amplitune.study.tuning.chosen import (
-    differences,
     spaces_of,
     tuning_folder,
     what_is_tuned,
