@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def describe_environment() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if cuda else "cpu",
         "cuda": torch.version.cuda if cuda else None,
-        "amplitune_commit": _commit(),
+        "amplitune_commit": commit(),
         "packages": {name: version for name in PACKAGES if (version := _version(name)) is not None},
     }
 
@@ -51,8 +52,13 @@ def _version(distribution: str) -> str | None:
         return None
 
 
-def _commit() -> str | None:
-    """The commit that this package runs from, "-dirty" after it if files differ; None where installed."""
+@cache
+def commit() -> str | None:
+    """The commit that this package runs from, "-dirty" after it if files differ; None where installed.
+
+    A process keeps the answer of its first call, as do those that are forked from it: what it has imported
+    is what it runs, whatever is edited meanwhile.
+    """
     git = shutil.which("git")
     if git is None:
         return None

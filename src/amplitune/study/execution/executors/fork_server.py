@@ -62,6 +62,7 @@ def _import_what_runs_need() -> None:
     from transformers import Trainer  # noqa: F401
 
     from amplitune.study.running import run  # noqa: F401
+    from amplitune.study.running.environment import commit
     from amplitune.study.tuning import job  # noqa: F401
 
     # These are imported on first use otherwise.
@@ -69,6 +70,7 @@ def _import_what_runs_need() -> None:
     # As a child will: what `python -m amplitune` imports.
     with contextlib.suppress(SystemExit):
         runpy.run_module("amplitune", run_name="imported")
+    commit()  # of what is imported now
 
 
 def _fork(request: Mapping[str, Any], others: Sequence[int]) -> tuple[int, int]:
