@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
@@ -100,8 +101,7 @@ class Killer:
         return int(self.server.stdout.readline())
 
     def kill(self, pid: int) -> None:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        self.runs |= set(map(int, children))
+        self.runs |= {process.pid for process in psutil.Process(pid).children(recursive=True)}
         os.kill(pid, signal.SIGKILL)
         assert self.end() == -signal.SIGKILL
 

@@ -63,22 +63,6 @@ def test_a_margin_within_the_detectable_difference_is_no_margin() -> None:
     assert {c.ranks for c in small} == {False}
 
 
-def test_a_margin_that_many_checks_may_give_by_chance_is_said_to_be_one() -> None:
-    # Beyond what a single comparison can detect, but not significant beside sixteen others that are nothing.
-    nothing = [task(seed, name=f"t{seed}", effects={"bias": 0.9}) for seed in range(20, 36)]
-    found = check_tasks([task(seed=11, effects={"bias": 0.835}), *nothing], METHODS)
-    doubtful = [
-        (check, c)
-        for check in found
-        for c in check.comparisons
-        if gain(c) > (c.detectable or 0.0) and c.verdict != "better"
-    ]
-    assert doubtful
-    for check_, c in doubtful:
-        assert check_.ranks is False
-        assert f"not better than {c.baseline} beyond chance (measured: " in check_.reason
-
-
 @pytest.mark.parametrize("missing", ["base", "bias", "full"])
 def test_a_missing_reference_is_named(missing: str) -> None:
     found = check(task(), [m for m in METHODS if m.name != missing])
