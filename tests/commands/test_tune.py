@@ -41,8 +41,8 @@ def test_a_method_without_anything_to_tune_is_said_so(tiny: Path, tmp_path: Path
 def test_a_method_or_task_that_the_study_does_not_have_is_refused(tiny: Path, tmp_path: Path) -> None:
     study = str(write_study(tmp_path, tiny, tuning={"trials": 2}))
     for options, message in (
-        (["--method", "lroa"], "`--method` must be one of 'lora', but is 'lroa'. Did you mean 'lora'"),
-        ([], "`--method` must be one of 'lora', but is ''"),
+        (["--method", "lroa"], "`--method` must be one of lora, but is 'lroa'. Did you mean 'lora'"),
+        ([], "`--method` must be one of lora, but is missing"),
         (["--method", "lora", "--task", "pears"], "Did you mean 'pairs'"),
     ):
         with pytest.raises(ConfigError, match=message):

@@ -1,11 +1,12 @@
-"""Small tokenizers of the kinds that models have, built in memory, and tasks written to files."""
+"""What the tests of studies share: torch as they found it, small tokenizers, tasks written to files."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
@@ -16,6 +17,15 @@ CORPUS = [
     "Name: Kim\nCity: Oslo\nAnswer: Kim lives in Oslo.",
     "Instruction: name a colour\nInput: sky\nAnswer: blue",
 ] * 4
+
+
+@pytest.fixture(autouse=True)
+def settings_of_torch() -> Iterator[None]:
+    """Put back what a run sets for its own process."""
+    threads = torch.get_num_threads()
+    yield
+    torch.use_deterministic_algorithms(False)
+    torch.set_num_threads(threads)
 
 
 def byte_level(special: list[str]) -> Tokenizer:

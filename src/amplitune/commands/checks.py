@@ -1,13 +1,12 @@
 """The commands that check: a study before it runs, an installation before it is used."""
 
 import json
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from amplitune.commands.options import FAILED, Overrides, Preview
+from amplitune.commands.options import FAILED, Overrides, Preview, StudyFile
 from amplitune.study.settings.config import StudyConfig
 
 # Each command imports what it alone needs, as those of a study do.
@@ -16,7 +15,7 @@ AsData = Annotated[bool, typer.Option("--json", help="print the same as JSON on 
 
 
 def validate(
-    study_file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study")],
+    study_file: StudyFile,
     overrides: Overrides = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="time a few steps of each method, to say how long the study takes")

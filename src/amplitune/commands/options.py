@@ -19,3 +19,9 @@ Preview = Annotated[
         help="show so many training examples of each task, decoded, with their loss mask, and run nothing",
     ),
 ]
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study")]
+MethodName = Annotated[str, typer.Option("--method", help="the method's name in the study")]
+TaskName = Annotated[
+    str | None, typer.Option("--task", help="the task's name; may be left out if there is one task")
+]
+Supervised = Annotated[bool, typer.Option(hidden=True)]

@@ -7,9 +7,20 @@ import typer
 from rich.console import Console
 
 from amplitune.commands.checks import show_plan, show_preview
-from amplitune.commands.options import FAILED, SOME_FAILED, AsJson, Output, Overrides, Preview
+from amplitune.commands.options import (
+    FAILED,
+    SOME_FAILED,
+    AsJson,
+    MethodName,
+    Output,
+    Overrides,
+    Preview,
+    StudyFile,
+    Supervised,
+    TaskName,
+)
 from amplitune.commands.report import finish
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, near_matches
 from amplitune.study.execution.supervision import end_with_parent
 from amplitune.study.settings.config import RunSpec, StudyConfig
 from amplitune.study.settings.study_file import load_study
@@ -92,15 +103,13 @@ def compare(
 
 
 def train(
-    study_file: Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="the study")],
+    study_file: StudyFile,
     overrides: Overrides = None,
-    method: Annotated[str, typer.Option(help="the method's name in the study")] = "",
-    task: Annotated[
-        str | None, typer.Option(help="the task's name; may be left out if there is one task")
-    ] = None,
+    method: MethodName = "",
+    task: TaskName = None,
     seed: Annotated[int | None, typer.Option(help="the seed; the study's first if left out")] = None,
     output: Output = None,
-    supervised: Annotated[bool, typer.Option(hidden=True)] = False,
+    supervised: Supervised = False,
 ) -> None:
     """Run one run of a study in this process."""
     if supervised:
@@ -110,7 +119,7 @@ def train(
 
     study = load_study(study_file, overrides or ())
     directory = output or Path("results") / study_file.stem
-    spec = tuned(_find_run(study, task, method, seed), directory)
+    spec = tuned(find_run(study, task, method, seed), directory)
     status = run(spec, directory, study_file, overrides or ())
     if status["status"] != "done":
         raise typer.Exit(FAILED)
@@ -135,7 +144,7 @@ def _study_file(words: list[str], demo: bool, bundled: bool) -> tuple[Path, list
     )
 
 
-def _find_run(study: StudyConfig, task: str | None, method: str, seed: int | None) -> RunSpec:
+def find_run(study: StudyConfig, task: str | None, method: str, seed: int | None) -> RunSpec:
     """The run that the options name."""
     runs = study.runs()
     chosen = {
@@ -151,9 +160,10 @@ def _find_run(study: StudyConfig, task: str | None, method: str, seed: int | Non
     for option, value in chosen.items():
         if value not in valid[option]:
             given = f"is {value!r}" if value else "is missing"
+            names = [str(name) for name in valid[option]]
             raise ConfigError(
-                f"`--{option}` must be one of {', '.join(map(str, valid[option]))}, but {given}. "
-                "Name one of these."
+                f"`--{option}` must be one of {', '.join(names)}, but {given}. "
+                + (near_matches(str(value), names) if value else "Name one of these.")
             )
     return next(
         spec

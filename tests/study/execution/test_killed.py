@@ -6,14 +6,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
 import pytest
-import torch
 import yaml
 from tests.study.tiny_models import study_values
 
@@ -34,14 +32,6 @@ DROPOUT = {"config": {"lora_dropout": 0.2}}
 
 TIMES = {"environment", "command", "peak_memory_bytes"}
 """Columns that may differ, with all whose name says that they measure time."""
-
-
-@pytest.fixture(autouse=True)
-def settings_of_torch() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def untimed(frame: pd.DataFrame) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 import gc
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 class Killed(BaseException):
     """What stands for the end of a process: nothing catches it."""
-
-
-@pytest.fixture(autouse=True)
-def settings_of_torch() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

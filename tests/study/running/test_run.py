@@ -1,7 +1,6 @@
 """One run: the files it keeps, the same numbers from the same seed, and failures that stay as rows."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,6 @@ MEASURED = {
     *("seconds", "step_seconds", "train_seconds", "tokens_per_second", "generation_tokens_per_second"),
     "peak_memory_bytes",
 }
-
-
-@pytest.fixture(autouse=True)
-def settings_of_torch() -> Iterator[None]:
-    """A run sets these for its own process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 def events(folder: Path) -> list[dict[str, Any]]:

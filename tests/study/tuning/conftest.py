@@ -1,26 +1,16 @@
 """A study on a tiny model whose methods are tuned by a few trials of two steps."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from tests.study.tiny_models import study_values
 
 from amplitune.study.settings.config import StudyConfig
 from amplitune.study.tuning.job import tune
 
 Tune = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture(autouse=True)
-def settings_of_torch() -> Iterator[None]:
-    """A run sets these for its own process."""
-    threads = torch.get_num_threads()
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
