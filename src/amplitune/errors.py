@@ -28,6 +28,10 @@ class MissingExtraError(AmplituneError, ImportError):
     """An optional dependency is not installed; the message gives the command that installs it."""
 
 
+LISTED = 24
+"""Valid names that an error message lists."""
+
+
 def near_matches(name: str, valid: Iterable[str]) -> str:
     """Name the valid spellings nearest to `name`, as the end of an error message.
 
@@ -36,7 +40,7 @@ def near_matches(name: str, valid: Iterable[str]) -> str:
         valid: every name that would have been accepted.
 
     Returns:
-        A sentence: the near matches if there are any, otherwise all valid names, sorted.
+        A sentence: the near matches if there are any, otherwise the valid names, sorted, of many the first.
 
     Example:
         >>> near_matches("lroa", ["lora", "prefix"])
@@ -48,7 +52,8 @@ def near_matches(name: str, valid: Iterable[str]) -> str:
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.6)
     if near:
         return f"Did you mean {' or '.join(repr(match) for match in near)}?"
-    return f"Valid names: {', '.join(repr(match) for match in names)}."
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"Valid names: {', '.join(repr(match) for match in names[:LISTED])}{more}."
 
 
 def check_choice(argument: str, value: object, valid: Iterable[str]) -> None:
