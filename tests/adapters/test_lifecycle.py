@@ -12,7 +12,6 @@ from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor, nn
 
 from amplitune.adapters.linear_layer import LinearAdapterLayer
-from amplitune.errors import ConfigError
 
 
 def logits(model: nn.Module, tokens: Tensor) -> Tensor:
@@ -189,18 +188,6 @@ def test_unload_gives_the_base_model_back(
     assert not adapter_layers(model)
     assert model.state_dict().keys() == untouched.state_dict().keys()
     assert torch.equal(logits(model, tokens), logits(untouched, tokens))
-
-
-def test_adapter_names_is_refused(
-    method: str, architecture: Architecture, wrap: Wrap, tokens: Tensor
-) -> None:
-    model: Any = wrap(method, architecture)
-    match = f"`adapter_names` must be left out with {method.upper()}"
-    with pytest.raises(ConfigError, match=match):
-        model(tokens, adapter_names=["default", "__base__", "default"])
-    if architecture.task_type == "CAUSAL_LM":
-        with pytest.raises(ConfigError, match=match):
-            model.generate(tokens, max_new_tokens=1, adapter_names=["default", "__base__", "default"])
 
 
 def test_generation(method: str, llama: Architecture, wrap: Wrap, tokens: Tensor) -> None:

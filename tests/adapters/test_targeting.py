@@ -85,12 +85,14 @@ def test_excluding_all_targets_is_an_error(method: str, llama: Architecture, wra
         wrap(method, llama, target_modules=["q_proj"], exclude_modules=["q_proj"])
 
 
-def test_a_target_that_is_not_linear_is_an_error_and_wraps_nothing(
+def test_a_target_of_another_kind_is_an_error_and_wraps_nothing(
     method: str, llama: Architecture, make_config: MakeConfig
 ) -> None:
     model = llama.model()
     config = make_config(method, llama, target_modules=["q_proj", "norm"])
-    with pytest.raises(ConfigError, match=r"must name linear layers .* model\.norm is LlamaRMSNorm"):
+    with pytest.raises(
+        ConfigError, match=r"must name layers that .* can go around \(Linear, .* model\.norm is LlamaRMSNorm"
+    ):
         get_peft_model(model, config)
     assert adapted(model) == set()
 

@@ -7,11 +7,11 @@ import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.errors import ConfigError
 
 
-class MergeableLayer(LinearAdapterLayer):
+class MergeableLayer(AdapterLayer):
     """A layer whose adapters have an equivalent change of weight and bias.
 
         W <- W0 + dW,   b <- b0 + db

@@ -8,7 +8,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def count_parameters(model: nn.Module) -> ParameterCount:
         23 trainable (3 angles, 20 classical) of 35: 65.7143 %
     """
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    circuits = [module for module in model.modules() if isinstance(module, QAALinear)]
+    circuits = [module for module in model.modules() if isinstance(module, QAALayer)]
     angles = sum(
         angle.numel() for module in circuits for angle in module.qaa_angles.values() if angle.requires_grad
     )

@@ -1,23 +1,29 @@
-"""The tuner that puts adapters around the linear layers of a model."""
+"""The tuner that puts adapters around the layers of a model."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
 from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
 
+from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.errors import ConfigError, near_matches
 
 
-class LinearTuner(BaseTuner):
-    """What the tuners of QAA, SoRA and CONTROL share; a subclass sets `prefix` and `tuner_layer_cls`."""
+class AdapterTuner(BaseTuner):
+    """What the tuners of QAA, SoRA and CONTROL share.
 
-    tuner_layer_cls: type[LinearAdapterLayer]
+    A subclass sets `prefix`, `layer_classes`, one class for each kind of module that the method can go
+    around, and `tuner_layer_cls`, what these classes have in common.
+    """
+
+    layer_classes: ClassVar[tuple[type[AdapterLayer], ...]]
+    tuner_layer_cls: type[AdapterLayer]
     target_module_mapping: Any = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
@@ -41,7 +47,7 @@ class LinearTuner(BaseTuner):
                 wrapped.append(f"{name}.")
                 module = module.get_base_layer()
             if self._check_target_module_exists(peft_config, name):
-                self.tuner_layer_cls.check_module(peft_config, module, name)
+                self._layer_class(module, name).check_module(peft_config, module, name)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Wrap the target modules; no match is a ConfigError that names near matches."""
@@ -73,21 +79,33 @@ class LinearTuner(BaseTuner):
         if isinstance(target, self.tuner_layer_cls):
             target.update_layer(adapter_name, peft_config, current_key)
             return
-        quantization_kwargs = get_quantization_kwargs(self)
-        layer = self.tuner_layer_cls(target, adapter_name, peft_config, current_key, **quantization_kwargs)
+        base = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
+        layer_cls = self._layer_class(base, current_key)
+        layer = layer_cls(target, adapter_name, peft_config, current_key, **get_quantization_kwargs(self))
         self._replace_module(parent, target_name, layer, target)
+
+    @classmethod
+    def _layer_class(cls, module: nn.Module, name: str) -> type[AdapterLayer]:
+        """Choose the class that goes around a module; none is a ConfigError."""
+        for layer_cls in cls.layer_classes:
+            if isinstance(module, layer_cls.wraps):
+                return layer_cls
+        kinds = ", ".join(kind.__name__ for layer_cls in cls.layer_classes for kind in layer_cls.wraps)
+        raise ConfigError(
+            f"`target_modules` must name layers that {cls.prefix.rstrip('_').upper()} can go around "
+            f"({kinds}), but {name} is {type(module).__name__}. Take it out of `target_modules`, name the "
+            "layers inside it, or exclude it with `exclude_modules`."
+        )
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Refuse `adapter_names=`: without this hook, peft drops it and each row gets the active adapter."""
-        if kwargs.get("adapter_names") is not None:
-            name = self.prefix.rstrip("_").upper()
-            raise ConfigError(
-                f"`adapter_names` must be left out with {name}, but is {kwargs['adapter_names']!r}: {name} "
-                "has no batches that mix adapters. Group the rows by adapter and call set_adapter before "
-                "each group."
-            )
-        yield
+        """Hand `adapter_names=` to the layers; without this hook, peft drops it in silence."""
+        adapter_names = kwargs.get("adapter_names")
+        if adapter_names is None:
+            yield
+            return
+        with mixed_batch(self, self.tuner_layer_cls, adapter_names, kwargs.get("num_beams")):
+            yield
 
     @classmethod
     def _remap_adapter_state_dict_for_load(

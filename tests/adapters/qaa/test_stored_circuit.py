@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.adapters.conftest import VOCABULARY, Architecture, Wrap
 from torch import Tensor
 
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.adapters.qaa.stored_circuit import (
     StoredCircuit,
     chosen_module,
@@ -49,7 +49,7 @@ def trained(wrap: Wrap, llama: Architecture, tmp_path: Path) -> Any:
     return model
 
 
-def layer_input(model: Any, module: str, tokens: Tensor) -> tuple[QAALinear, Tensor]:
+def layer_input(model: Any, module: str, tokens: Tensor) -> tuple[QAALayer, Tensor]:
     """The layer, and what it is given."""
     layer = model.get_submodule(f"base_model.model.{module}")
     seen: list[Tensor] = []

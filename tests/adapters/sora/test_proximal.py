@@ -13,7 +13,7 @@ from torch import nn
 
 from amplitune import SoRAConfig, create_sora_optimizer, gate_sparsity
 from amplitune.adapters.sora.gates import GateSparsity
-from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.adapters.sora.proximal import scheduled_lambda, soft_threshold
 from amplitune.errors import ConfigError
 
@@ -27,7 +27,7 @@ def network(**fields: Any) -> Any:
 
 def gates(model: nn.Module) -> torch.Tensor:
     return torch.cat(
-        [m.sora_gate["default"].detach().clone() for m in model.modules() if isinstance(m, SoRALinear)]
+        [m.sora_gate["default"].detach().clone() for m in model.modules() if isinstance(m, SoRALayer)]
     )
 
 
@@ -214,7 +214,7 @@ def test_half_precision_gates_are_an_error(llama: Architecture, wrap: Wrap) -> N
 
 def test_gate_sparsity() -> None:
     model = network()
-    first, second = (m for m in model.modules() if isinstance(m, SoRALinear))
+    first, second = (m for m in model.modules() if isinstance(m, SoRALayer))
     with torch.no_grad():
         first.sora_gate["default"][1] = 0
         second.sora_gate["default"].zero_()

@@ -16,7 +16,7 @@ from tests.adapters.test_lifecycle import logits
 from torch import Tensor, nn
 
 from amplitune import SoRAConfig, gate_sparsity, prune_to_lora
-from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError
 
 Ranks = list[int]
@@ -24,7 +24,7 @@ Ranks = list[int]
 
 def keep_ranks(model: nn.Module, ranks: Ranks, adapter_name: str = "default") -> None:
     """Zero all but some gates of each layer, never just the last ones."""
-    layers = [module for module in model.modules() if isinstance(module, SoRALinear)]
+    layers = [module for module in model.modules() if isinstance(module, SoRALayer)]
     for layer, rank in zip(layers, ranks, strict=True):
         gate = layer.sora_gate[adapter_name]
         chosen = torch.randperm(len(gate), generator=torch.Generator().manual_seed(rank))[: len(gate) - rank]
@@ -53,7 +53,7 @@ def test_logits_stay(architecture: Architecture, wrap: Wrap, tokens: Tensor, dty
     base = logits(architecture.model().to(dtype), tokens)
     lora = prune_to_lora(model)
     assert isinstance(lora.peft_config["default"], LoraConfig)
-    assert not [module for module in lora.modules() if isinstance(module, SoRALinear)]
+    assert not [module for module in lora.modules() if isinstance(module, SoRALayer)]
     assert not lora.training
     tolerance = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 3e-2}[dtype]
     torch.testing.assert_close(logits(lora, tokens), expected, atol=tolerance, rtol=0)

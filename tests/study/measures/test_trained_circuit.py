@@ -8,16 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from amplitune import QAAConfig
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.quantum import expectation
 from amplitune.study.measures.trained_circuit import ROWS, circuit_measures
 
 
-def layer(**settings: Any) -> QAALinear:
+def layer(**settings: Any) -> QAALayer:
     torch.manual_seed(0)
     model = peft.get_peft_model(nn.Sequential(nn.Linear(6, 5)), QAAConfig(target_modules=["0"], **settings))
     found = model.get_submodule("base_model.model.0")
-    assert isinstance(found, QAALinear)
+    assert isinstance(found, QAALayer)
     return found
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from amplitune.adapters.control import features
 from amplitune.adapters.control.config import ControlConfig
 from amplitune.adapters.control.draws import balanced_signs, generator_for, orthonormal_rows, random_orders
-from amplitune.adapters.linear_layer import linear_features
+from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.errors import ConfigError, NotMergeableError
 from amplitune.quantum import qubits_for
@@ -18,7 +18,7 @@ from amplitune.quantum.encoding import flattened
 from amplitune.quantum.precision import compute_dtype, full_precision
 
 
-class ControlLinear(MergeableLayer):
+class ControlLinear(MergeableLayer, LinearAdapterLayer):
     """A frozen linear layer with QAA's branch beside it, but no circuit in it.
 
         y = W0 x (+ b0) + scaling * (W_up f(x) + b_up)
@@ -55,10 +55,10 @@ class ControlLinear(MergeableLayer):
         self.control_fixed: dict[str, tuple[Tensor, ...]] = {}
         self.update_layer(adapter_name, config, module_name)
 
-    @staticmethod
-    def check_module(config: ControlConfig, module: nn.Module, module_name: str) -> None:
-        """Raise ConfigError when the module is not linear or its input does not fit into `n_qubits`."""
-        d_in, _ = linear_features(module, module_name)
+    @classmethod
+    def check_module(cls, config: ControlConfig, module: nn.Module, module_name: str) -> None:
+        """Raise ConfigError when the module's input does not fit into `n_qubits`."""
+        d_in, _ = cls.features(module, module_name)
         needed = qubits_for(d_in)
         if config.n_qubits is not None and config.n_qubits < needed:
             raise ConfigError(

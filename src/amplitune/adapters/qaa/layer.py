@@ -1,4 +1,4 @@
-"""The QAA branch of one linear layer."""
+"""The QAA branch of one layer."""
 
 import math
 from collections.abc import Sequence
@@ -7,14 +7,15 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer, linear_features
+from amplitune.adapters.adapter_layer import AdapterLayer
+from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.errors import ConfigError, NotMergeableError
 from amplitune.quantum import Circuit, project, qubits_for
 
 
-class QAALinear(LinearAdapterLayer):
-    """A frozen linear layer with a parametrised quantum circuit beside it.
+class QAALayer(AdapterLayer):
+    """A frozen layer with a parametrised quantum circuit beside it.
 
         z = expectation(x, angles, circuit),   y = W0 x (+ b0) + scaling * (W_up z + b_up)
 
@@ -46,10 +47,10 @@ class QAALinear(LinearAdapterLayer):
         self.qaa_train_angles: dict[str, bool] = {}
         self.update_layer(adapter_name, config, module_name)
 
-    @staticmethod
-    def check_module(config: QAAConfig, module: nn.Module, module_name: str) -> None:
-        """Raise ConfigError when the module is not linear or its input does not fit into `n_qubits`."""
-        d_in, _ = linear_features(module, module_name)
+    @classmethod
+    def check_module(cls, config: QAAConfig, module: nn.Module, module_name: str) -> None:
+        """Raise ConfigError when the module's input does not fit into `n_qubits`, or lacks a wire."""
+        d_in, _ = cls.features(module, module_name)
         needed = qubits_for(d_in)
         if config.n_qubits is not None and config.n_qubits < needed:
             raise ConfigError(
@@ -125,6 +126,10 @@ class QAALinear(LinearAdapterLayer):
     def unmerge(self) -> NoReturn:
         """Raise NotMergeableError: nothing was merged."""
         raise NotMergeableError(NOT_MERGEABLE)
+
+
+class QAALinear(QAALayer, LinearAdapterLayer):
+    """A frozen linear layer with a parametrised quantum circuit beside it."""
 
 
 NOT_MERGEABLE = (

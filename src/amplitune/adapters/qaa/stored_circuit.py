@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from amplitune.adapters.qaa.config import QAAConfig
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.errors import ConfigError, near_matches
 from amplitune.quantum import Circuit
 
@@ -117,7 +117,7 @@ def circuits_of(model: nn.Module, adapter_name: str | None = None) -> dict[str, 
     """
     found, known = {}, set()
     for name, layer in model.named_modules():
-        if isinstance(layer, QAALinear):
+        if isinstance(layer, QAALayer):
             known |= set(layer.qaa_circuit)
             for adapter in layer.active_adapters if adapter_name is None else [adapter_name]:
                 if adapter in layer.qaa_circuit:

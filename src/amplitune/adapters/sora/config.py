@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from peft.utils import PeftType
+from peft.utils.other import get_pattern_key
 
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_choice
@@ -39,6 +40,16 @@ class SoRAConfig(TargetingConfig):
     lora_alpha: float = field(
         default=16, metadata={"help": "Scale of the branch, which is lora_alpha / r; pruning keeps it."}
     )
+    rank_pattern: dict[str, int] = field(
+        default_factory=dict,
+        metadata={
+            "help": "Ranks of single modules instead of `r`: name, ending or regular expression -> rank."
+        },
+    )
+    alpha_pattern: dict[str, float] = field(
+        default_factory=dict,
+        metadata={"help": "`lora_alpha` of single modules: name, ending or regular expression -> value."},
+    )
     lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on the input of the branch."})
     sparse_lambda: float = field(
         default=3e-4, metadata={"help": "Threshold of the proximal step on the gates, at the first step."}
@@ -63,6 +74,21 @@ class SoRAConfig(TargetingConfig):
     lambda_end: float | None = field(
         default=None, metadata={"help": "Lambda at the end of a linear or log-linear schedule."}
     )
+
+    def rank_of(self, module_name: str) -> int:
+        """Look up the rank of a module: `rank_pattern`'s, else `r`.
+
+        Example:
+            >>> SoRAConfig(r=8, rank_pattern={"v_proj": 2}).rank_of("layers.0.v_proj")
+            2
+        """
+        key = get_pattern_key(list(self.rank_pattern), module_name)
+        return self.rank_pattern.get(key, self.r)
+
+    def scaling_of(self, module_name: str) -> float:
+        """Compute the scale of a module's branch: lora_alpha / r, both from the patterns if they name it."""
+        key = get_pattern_key(list(self.alpha_pattern), module_name)
+        return self.alpha_pattern.get(key, self.lora_alpha) / self.rank_of(module_name)
 
     def __post_init__(self) -> None:
         """Check the fields and set the peft type."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError, near_matches
 
 
@@ -32,7 +32,7 @@ class GateSparsity:
         return 1 - self.remaining / self.gates
 
 
-def sora_layers(model: nn.Module, adapter_name: str = "default") -> Iterator[tuple[str, SoRALinear]]:
+def sora_layers(model: nn.Module, adapter_name: str = "default") -> Iterator[tuple[str, SoRALayer]]:
     """Walk through the layers that carry a SoRA adapter, in the model's order.
 
     Args:
@@ -45,7 +45,7 @@ def sora_layers(model: nn.Module, adapter_name: str = "default") -> Iterator[tup
     Raises:
         ConfigError: no layer carries a SoRA adapter of that name.
     """
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, SoRALinear)}
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, SoRALayer)}
     found = {name: layer for name, layer in layers.items() if adapter_name in layer.sora_gate}
     if not found:
         names = {key for layer in layers.values() for key in layer.sora_gate}

@@ -1,4 +1,4 @@
-"""The SoRA branch of one linear layer."""
+"""The SoRA branch of one layer."""
 
 import math
 from typing import Any
@@ -7,17 +7,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.sora.config import SoRAConfig
 
 
-class SoRALinear(MergeableLayer):
-    """A frozen linear layer with a gated low-rank branch.
+class SoRALayer(MergeableLayer):
+    """A frozen layer with a gated low-rank branch.
 
-        y = W0 x (+ b0) + (lora_alpha / r) B (g * (A dropout(x)))
+        y = base_layer(x) + (lora_alpha / r) B (g * (A dropout(x)))
 
-    Parameters of an adapter: `sora_A` (r, d_in), `sora_B` (d_out, r), `sora_gate` (r,), r (d_in + d_out + 1)
-    in all.
+    Parameters of an adapter: `sora_A`, `sora_B` and `sora_gate` (r,); A and B of the shapes that LoRA has for
+    a layer of that kind. A subclass makes A and B in `low_rank`.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, equation 5; A Kaiming-uniform, B zero, g standard normal.
@@ -38,19 +39,34 @@ class SoRALinear(MergeableLayer):
         self.sora_scaling: dict[str, float] = {}
         self.update_layer(adapter_name, config, module_name)
 
+    def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
+        """Make A and B of rank r, not initialised."""
+        raise NotImplementedError
+
     def update_layer(self, adapter_name: str, config: SoRAConfig, module_name: str) -> None:
         """Make the parameters of an adapter."""
-        self.sora_A[adapter_name] = nn.Parameter(torch.empty(config.r, self.in_features))
-        self.sora_B[adapter_name] = nn.Parameter(torch.zeros(self.out_features, config.r))
-        self.sora_gate[adapter_name] = nn.Parameter(torch.randn(config.r))
-        nn.init.kaiming_uniform_(self.sora_A[adapter_name], a=math.sqrt(5))
-        if not config.init_weights:
-            nn.init.kaiming_uniform_(self.sora_B[adapter_name], a=math.sqrt(5))
+        r = config.rank_of(module_name)
+        a, b = self.low_rank(r)
+        self.sora_gate[adapter_name] = nn.Parameter(torch.randn(r))
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+        nn.init.zeros_(b) if config.init_weights else nn.init.kaiming_uniform_(b, a=math.sqrt(5))
+        self.sora_A[adapter_name], self.sora_B[adapter_name] = nn.Parameter(a), nn.Parameter(b)
         self.sora_dropout[adapter_name] = (
             nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
         )
-        self.sora_scaling[adapter_name] = config.lora_alpha / config.r
+        self.sora_scaling[adapter_name] = config.scaling_of(module_name)
         self.place_adapter(adapter_name, config)
+
+
+class SoRALinear(SoRALayer, LinearAdapterLayer):
+    """A frozen linear layer with a gated low-rank branch.
+
+    `sora_A` (r, d_in) and `sora_B` (d_out, r): with the gate, r (d_in + d_out + 1) parameters.
+    """
+
+    def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
+        """Make A (r, d_in) and B (d_out, r), not initialised."""
+        return torch.empty(r, self.in_features), torch.empty(self.out_features, r)
 
     def branch(self, x: Tensor, adapter_name: str) -> Tensor:
         """Compute (lora_alpha / r) B (g * (A dropout(x))): x (..., d_in) -> (..., d_out)."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from amplitune.adapters.sora.config import SoRAConfig, check_lambda_schedule
-from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError
 
@@ -174,7 +174,7 @@ def create_sora_optimizer(
 
 
 def _trainable_gates(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    layers = [module for module in model.modules() if isinstance(module, SoRALinear)]
+    layers = [module for module in model.modules() if isinstance(module, SoRALayer)]
     gates: dict[str, list[nn.Parameter]] = {}
     for layer in layers:
         for adapter_name, gate in layer.sora_gate.items():

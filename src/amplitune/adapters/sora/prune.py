@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
-from amplitune.adapters.sora.layer import SoRALinear
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import AmplituneError, ConfigError, near_matches
 
 _PREFIX = "base_model.model."
@@ -98,7 +98,7 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
     return lora
 
 
-def _lora_tensors(prefix: str, layer: SoRALinear, adapter_name: str) -> dict[str, Tensor]:
+def _lora_tensors(prefix: str, layer: SoRALayer, adapter_name: str) -> dict[str, Tensor]:
     with torch.no_grad():
         gate = layer.sora_gate[adapter_name]
         keep = gate != 0
@@ -110,7 +110,7 @@ def _lora_tensors(prefix: str, layer: SoRALinear, adapter_name: str) -> dict[str
 
 
 def _is_sora_key(key: str) -> bool:
-    return key.rsplit(".", 1)[-1] in SoRALinear.adapter_layer_names
+    return key.rsplit(".", 1)[-1] in SoRALayer.adapter_layer_names
 
 
 def _lora_config(config: SoRAConfig, base: nn.Module, ranks: dict[str, int]) -> LoraConfig:

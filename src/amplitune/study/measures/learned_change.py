@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.study.data.tokens import ensure_pad_token
 from amplitune.study.measures.activations import Activations, batched, first_tokens, record
 from amplitune.study.measures.change_rank import above_rounding, effective_rank, singular_values, stable_rank
@@ -84,7 +84,7 @@ def measure_modules(
             with untouched(model, load) as base:
                 before = record(base, {name: of_base[name] for name in some}, batches, some)
             layers = {name: of_model[name] for name in some}
-            circuits = [name for name in some if isinstance(layers[name], QAALinear)]
+            circuits = [name for name in some if isinstance(layers[name], QAALayer)]
             after = record(model, layers, batches, circuits)
             records += _compare(before, after, layers, parts)
     return records
@@ -125,7 +125,7 @@ def _compare(
         layer = layers[name]
         circuit = (
             circuit_measures(layer, after.inputs[name])
-            if isinstance(layer, QAALinear) and name in after.inputs
+            if isinstance(layer, QAALayer) and name in after.inputs
             else {}
         )
         yield {"module": name, **_change(base, trained, decomposed[id(inputs)]), **circuit}

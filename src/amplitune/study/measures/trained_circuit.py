@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.quantum import expectation, statevector
 from amplitune.quantum.capacity.entanglement import meyer_wallach
 from amplitune.quantum.encoding import encode
@@ -14,7 +14,7 @@ ROWS = 256
 
 
 @torch.no_grad()
-def circuit_measures(layer: QAALinear, inputs: Tensor) -> dict[str, float]:
+def circuit_measures(layer: QAALayer, inputs: Tensor) -> dict[str, float]:
     """Measure a layer's circuit on inputs that the layer has read.
 
         input_entanglement   = mean over tokens of Q of the encoded input, before the circuit

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from amplitune.adapters.qaa.layer import QAALinear
+from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.errors import ConfigError, near_matches
 from amplitune.study.data.tasks import Task
 from amplitune.study.methods.registry import REFERENCES, apply_method, find_method
@@ -111,7 +111,7 @@ class _Counter:
         return min(
             circuit.n_qubits
             for module in self.model(method, config).modules()
-            if isinstance(module, QAALinear)
+            if isinstance(module, QAALayer)
             for circuit in module.qaa_circuit.values()
         )
 
