@@ -139,11 +139,12 @@ class QAAConfig(TargetingConfig):
                 "to train the angles."
             )
 
-    def circuit(self, features: int) -> Circuit:
+    def circuit(self, features: int, module_name: str = "") -> Circuit:
         """Give the circuit for a module.
 
         Args:
             features: the module's input width d_in.
+            module_name: its name in the model, which `depth_pattern` and `readout_pattern` are looked up by.
 
         Returns:
             The circuit on `n_qubits` qubits or, when that is unset, on ceil(log2 d_in).

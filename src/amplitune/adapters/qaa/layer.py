@@ -58,13 +58,13 @@ class QAALayer(AdapterLayer):
                 f"{config.n_qubits}.\nLeave it unset, or set n_qubits: {needed}."
             )
         # Wires of the user's own that this module's circuit does not have.
-        config.circuit(d_in)
+        config.circuit(d_in, module_name)
 
     def update_layer(self, adapter_name: str, config: QAAConfig, module_name: str) -> None:
         """Make the parameters of an adapter."""
         # Also here: "all-linear" is expanded only after the tuner has checked the targets.
         self.check_module(config, self.get_base_layer(), module_name)
-        circuit = config.circuit(self.in_features)
+        circuit = config.circuit(self.in_features, module_name)
         self.qaa_circuit[adapter_name] = circuit
         self.qaa_scaling[adapter_name] = float(config.scaling)
         self.qaa_train_angles[adapter_name] = config.train_angles
