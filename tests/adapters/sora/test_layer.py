@@ -128,6 +128,7 @@ def test_safe_merge_refuses_a_broken_adapter_and_leaves_the_weight(llama: Archit
         ({"lora_dropout": 1.0}, "`lora_dropout` must be"),
         ({"sparse_lambda": -1.0}, "`sparse_lambda` must be at least 0"),
         ({"threshold": "lamda"}, "`threshold` must be .* Did you mean 'lambda'"),
+        ({"threshold_rule": "sofd"}, "`threshold_rule` must be .* Did you mean 'soft'"),
         ({"lambda_schedule": "loglinear"}, "`lambda_schedule` must be .* 'log-linear'"),
         ({"lambda_num_steps": 5}, "`lambda_num_steps` must be left unset"),
         ({"lambda_end": 1.0}, "`lambda_end` must be left unset"),

@@ -14,7 +14,7 @@ from torch import nn
 from amplitune import SoRAConfig, create_sora_optimizer, gate_sparsity
 from amplitune.adapters.sora.gates import GateSparsity
 from amplitune.adapters.sora.layer import SoRALayer
-from amplitune.adapters.sora.proximal import scheduled_lambda, soft_threshold
+from amplitune.adapters.sora.proximal import reference_threshold, scheduled_lambda, soft_threshold
 from amplitune.errors import ConfigError
 
 
@@ -53,8 +53,51 @@ def test_the_soft_threshold_is_the_proximal_map_of_the_l1_norm(value: float, thr
     assert all(objective(found) <= objective(found + step) for step in (-1, -1e-3, 1e-3, 1))
 
 
-def test_a_gate_that_diverged_stays_visible() -> None:
-    assert torch.isnan(soft_threshold(torch.tensor([torch.nan]), 0.1)).all()
+@pytest.mark.parametrize("rule", [soft_threshold, reference_threshold])
+def test_a_gate_that_diverged_stays_visible(rule: Any) -> None:
+    found = rule(torch.tensor([torch.nan, torch.inf, -torch.inf]), 0.1)
+    assert torch.isnan(found[0])
+    assert found[1:].tolist() == [torch.inf, -torch.inf]
+
+
+def in_place(gate: torch.Tensor, threshold: float) -> torch.Tensor:
+    """The reference code's three statements, in their order."""
+    gate = gate.clone()
+    gate[gate > threshold] -= threshold
+    gate[gate < -threshold] += threshold
+    gate[abs(gate) < threshold] = 0.0
+    return gate
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=20), st.floats(0, 1))
+def test_the_reference_rule_is_the_reference_codes(values: list[float], threshold: float) -> None:
+    t = torch.tensor(threshold)
+    edges = torch.stack([t, 2 * t, t.nextafter(t + 1), t.nextafter(t - 1), (2 * t).nextafter(t)])
+    gate = torch.cat([torch.tensor(values), edges, -edges, torch.zeros(1)])
+    found = reference_threshold(gate, threshold)
+    assert torch.equal(found, in_place(gate, threshold))
+    assert torch.equal(reference_threshold(gate.double(), threshold), in_place(gate.double(), threshold))
+
+
+def test_the_reference_rule_loses_gates_that_the_soft_threshold_keeps() -> None:
+    gate = torch.tensor([0.25, 0.5, 0.75, 1.0, 1.25])
+    gate = torch.cat([gate, -gate])
+    soft, reference = soft_threshold(gate, 0.5), reference_threshold(gate, 0.5)
+    assert soft[:5].tolist() == [0.0, 0.0, 0.25, 0.5, 0.75]
+    assert reference[:5].tolist() == [0.0, 0.5, 0.0, 0.5, 0.75]
+    assert torch.equal(reference[5:], -reference[:5])
+
+
+@pytest.mark.parametrize("as_argument", [False, True])
+def test_the_reference_rule_is_chosen_by_name(as_argument: bool) -> None:
+    fields: dict[str, Any] = {"threshold_rule": "reference"}
+    model = network(sparse_lambda=0.3, **({} if as_argument else fields))
+    optimizer = create_sora_optimizer(model, torch.optim.SGD, lr=0.0, **(fields if as_argument else {}))
+    before = gates(model)
+    backward(model)
+    optimizer.step()
+    assert torch.equal(gates(model), in_place(before, 0.3))
+    assert not torch.equal(gates(model), soft_threshold(before, 0.3))
 
 
 @pytest.mark.parametrize(("threshold", "factor"), [("lambda", 1.0), ("lr*lambda", 0.05)])

@@ -10,6 +10,7 @@ from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_choice
 
 Threshold = Literal["lambda", "lr*lambda"]
+ThresholdRule = Literal["soft", "reference"]
 LambdaSchedule = Literal["constant", "linear", "log-linear"]
 
 
@@ -62,6 +63,14 @@ class SoRAConfig(TargetingConfig):
             "paper."
         },
     )
+    threshold_rule: ThresholdRule = field(
+        default="soft",
+        metadata={
+            "help": "'soft': sign(g) max(|g| - t, 0), the paper's. 'reference': the reference code's update "
+            "in place, which sets gates between t and 2 t to zero as well and leaves |g| = t as it is; to "
+            "repeat runs of that code."
+        },
+    )
     lambda_schedule: LambdaSchedule = field(
         default="constant",
         metadata={
@@ -108,25 +117,36 @@ class SoRAConfig(TargetingConfig):
                 f"`lora_dropout` must be at least 0 and below 1, but is {self.lora_dropout!r}. "
                 "Give a probability, or leave it unset for none."
             )
-        check_lambda_schedule(
-            self.sparse_lambda, self.threshold, self.lambda_schedule, self.lambda_num_steps, self.lambda_end
-        )
+        check_proximal_fields(**{name: getattr(self, name) for name in PROXIMAL_FIELDS})
 
 
-def check_lambda_schedule(
+#: The fields of SoRAConfig that the optimizer's proximal step goes by.
+PROXIMAL_FIELDS = (
+    "sparse_lambda",
+    "threshold",
+    "threshold_rule",
+    "lambda_schedule",
+    "lambda_num_steps",
+    "lambda_end",
+)
+
+
+def check_proximal_fields(
     sparse_lambda: float,
     threshold: Any,
+    threshold_rule: Any,
     lambda_schedule: Any,
     lambda_num_steps: int | None,
     lambda_end: float | None,
 ) -> None:
-    """Raise unless the five arguments describe a schedule; see the fields of SoRAConfig.
+    """Raise unless the arguments describe a proximal step and its schedule; see the fields of SoRAConfig.
 
     Raises:
         ConfigError: a value is not allowed, or the schedule lacks its end or its length.
     """
     for name, value, kinds in (
         ("threshold", threshold, get_args(Threshold)),
+        ("threshold_rule", threshold_rule, get_args(ThresholdRule)),
         ("lambda_schedule", lambda_schedule, get_args(LambdaSchedule)),
     ):
         check_choice(name, value, kinds)

@@ -1,12 +1,13 @@
 """The proximal gate step of SoRA, run by the optimizer after each of its steps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from amplitune.adapters.sora.config import SoRAConfig, check_lambda_schedule
+from amplitune.adapters.sora.config import PROXIMAL_FIELDS, SoRAConfig, check_proximal_fields
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError
@@ -32,6 +33,39 @@ def soft_threshold(gate: Tensor, threshold: float) -> Tensor:
         tensor([-1.,  0.,  0.,  1.])
     """
     return gate.sign() * (gate.abs() - threshold).clamp(min=0)
+
+
+def reference_threshold(gate: Tensor, threshold: float) -> Tensor:
+    """Shrink gates toward zero as the reference code does.
+
+        |g| < t: 0;   |g| = t: g;   t < |g| < 2 t: 0;   |g| >= 2 t: sign(g) (|g| - t)
+
+    That code subtracts t in place and then sets to zero what is below t, so that gates between t and 2 t,
+    which the soft threshold only shrinks, are lost too.
+
+    Args:
+        gate: gates (real, any shape).
+        threshold: t, at least 0.
+
+    Returns:
+        Shrunk gates, of the same shape; NaN stays NaN.
+
+    Source:
+        github.com/TsinghuaC3I/SoRA, src/sparse_optimizer.py, the end of `step`.
+
+    Example:
+        >>> reference_threshold(torch.tensor([-3.0, -1.5, 0.5, 1.0, 2.0]), 1.0)
+        tensor([-2.,  0.,  0.,  1.,  1.])
+    """
+    shrunk = torch.where(gate > threshold, gate - threshold, gate)
+    shrunk = torch.where(gate < -threshold, gate + threshold, shrunk)
+    return shrunk.masked_fill(shrunk.abs() < threshold, 0.0)
+
+
+_RULES: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "soft": soft_threshold,
+    "reference": reference_threshold,
+}
 
 
 def scheduled_lambda(
@@ -89,9 +123,10 @@ def proximal_step(optimizer: Optimizer, _args: Any = None, _kwargs: Any = None) 
         )
         if group["threshold"] == "lr*lambda":
             threshold *= float(group["lr"])
+        shrink = _RULES[group["threshold_rule"]]
         for gate in group["params"]:
             if gate.grad is not None:
-                gate.copy_(soft_threshold(gate, threshold))
+                gate.copy_(shrink(gate, threshold))
         group["sora_step"] += 1
 
 
@@ -102,6 +137,7 @@ def create_sora_optimizer(
     lr: float,
     sparse_lambda: float | None = None,
     threshold: str | None = None,
+    threshold_rule: str | None = None,
     lambda_schedule: str | None = None,
     lambda_num_steps: int | None = None,
     lambda_end: float | None = None,
@@ -123,8 +159,9 @@ def create_sora_optimizer(
         model: a PeftModel with trainable SoRA adapters; what else is trainable is optimized too.
         optimizer_cls: any torch optimizer class.
         lr: learning rate of all groups.
-        sparse_lambda: lambda at the first step; this and the next four default to the adapter's config.
+        sparse_lambda: lambda at the first step; this and the next five default to the adapter's config.
         threshold: "lambda" or "lr*lambda".
+        threshold_rule: "soft", or "reference" for what the reference code does instead.
         lambda_schedule: "constant", "linear" or "log-linear".
         lambda_num_steps: optimizer steps until `lambda_end`.
         lambda_end: lambda at the end.
@@ -153,6 +190,7 @@ def create_sora_optimizer(
     overrides = {
         "sparse_lambda": sparse_lambda,
         "threshold": threshold,
+        "threshold_rule": threshold_rule,
         "lambda_schedule": lambda_schedule,
         "lambda_num_steps": lambda_num_steps,
         "lambda_end": lambda_end,
@@ -164,6 +202,7 @@ def create_sora_optimizer(
             {
                 "params": parameters,
                 "weight_decay": 0.0,
+                "sora_adapter": adapter_name,
                 "sora_step": 0,
                 **_schedule(configs[adapter_name], overrides),
             }
@@ -202,9 +241,12 @@ def _trainable_gates(model: nn.Module) -> dict[str, list[nn.Parameter]]:
 
 
 def _schedule(config: SoRAConfig, overrides: dict[str, Any]) -> dict[str, Any]:
-    schedule = {name: getattr(config, name) if value is None else value for name, value in overrides.items()}
+    schedule = {
+        name: getattr(config, name) if overrides[name] is None else overrides[name]
+        for name in PROXIMAL_FIELDS
+    }
     if overrides["lambda_schedule"] == "constant":
         # The end and the length in the config belong to the schedule that was overridden.
         schedule |= {"lambda_num_steps": overrides["lambda_num_steps"], "lambda_end": overrides["lambda_end"]}
-    check_lambda_schedule(**schedule)
+    check_proximal_fields(**schedule)
     return schedule
