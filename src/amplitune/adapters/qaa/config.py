@@ -25,6 +25,7 @@ PAPER_CIRCUIT: dict[str, Any] = {
     "scaling": 1.0,
     "up_proj_bias": True,
     "train_angles": True,
+    "share_circuit": False,
 }
 
 
@@ -107,6 +108,13 @@ class QAAConfig(TargetingConfig):
             "an adapter learns then, its up-projection learns."
         },
     )
+    share_circuit: bool = field(
+        default=False,
+        metadata={
+            "help": "Whether target modules that read the same input, such as q_proj, k_proj and v_proj of one "
+            "attention, have one circuit together: it runs once, each module has an up-projection of its own."
+        },
+    )
     preset: Literal["paper"] | None = field(
         default=None,
         metadata={"help": "'paper' asserts that all circuit fields are those of arXiv 2509.16244."},
@@ -137,6 +145,11 @@ class QAAConfig(TargetingConfig):
             raise ConfigError(
                 f"`train_angles` must be true or false, but is {self.train_angles!r}. Leave it unset "
                 "to train the angles."
+            )
+        if not isinstance(self.share_circuit, bool):
+            raise ConfigError(
+                f"`share_circuit` must be true or false, but is {self.share_circuit!r}. Leave it unset to "
+                "give each module a circuit of its own."
             )
 
     def circuit(self, features: int, module_name: str = "") -> Circuit:
