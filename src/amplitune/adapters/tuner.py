@@ -8,6 +8,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
 from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys
@@ -19,10 +20,12 @@ class AdapterTuner(BaseTuner):
     """What the tuners of QAA, SoRA and CONTROL share.
 
     A subclass sets `prefix`, `layer_classes`, one class for each kind of module that the method can go
-    around, and `tuner_layer_cls`, what these classes have in common.
+    around, and `tuner_layer_cls`, what these classes have in common. `refusals` holds the kinds that it
+    cannot go around for a reason of its own, which the error then gives.
     """
 
     layer_classes: ClassVar[tuple[type[AdapterLayer], ...]]
+    refusals: ClassVar[dict[type[nn.Module], str]] = {}
     tuner_layer_cls: type[AdapterLayer]
     target_module_mapping: Any = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
 
@@ -56,13 +59,15 @@ class AdapterTuner(BaseTuner):
         except NoMatchingPeftModuleError as error:
             config: Any = self.peft_config[adapter_name]
             targets = config.target_modules
-            linear_names = {
-                name.rsplit(".", 1)[-1] for name, module in model.named_modules() if _is_linear(module)
+            kinds = tuple(kind for layer_cls in self.layer_classes for kind in layer_cls.wraps)
+            names = {
+                name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, kinds)
             }
             wanted = sorted(targets)[0] if isinstance(targets, set) and targets else str(targets)
             raise ConfigError(
-                f"`target_modules` must match at least one linear layer of {type(model).__name__} that is "
-                f"not excluded, but is {targets!r}. {near_matches(wanted, linear_names)} peft says: {error}"
+                f"`target_modules` must match at least one layer of {type(model).__name__} that can have an "
+                f"adapter and is not excluded, but is {targets!r}. {near_matches(wanted, names)} peft says: "
+                f"{error}"
             ) from error
 
     def _create_and_replace(
@@ -82,19 +87,24 @@ class AdapterTuner(BaseTuner):
         base = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
         layer_cls = self._layer_class(base, current_key)
         layer = layer_cls(target, adapter_name, peft_config, current_key, **get_quantization_kwargs(self))
+        if isinstance(parent, nn.TransformerEncoderLayer):
+            # Its fast path at inference reads the weights of its layers, but is not taken where hooks are.
+            layer.register_forward_pre_hook(_keep_input)
         self._replace_module(parent, target_name, layer, target)
 
     @classmethod
     def _layer_class(cls, module: nn.Module, name: str) -> type[AdapterLayer]:
         """Choose the class that goes around a module; none is a ConfigError."""
+        reasons = _NEVER_RUN | cls.refusals
+        reason = next((f" {why}" for kind, why in reasons.items() if isinstance(module, kind)), "")
         for layer_cls in cls.layer_classes:
-            if isinstance(module, layer_cls.wraps):
+            if isinstance(module, layer_cls.wraps) and not reason:
                 return layer_cls
         kinds = ", ".join(kind.__name__ for layer_cls in cls.layer_classes for kind in layer_cls.wraps)
         raise ConfigError(
             f"`target_modules` must name layers that {cls.prefix.rstrip('_').upper()} can go around "
-            f"({kinds}), but {name} is {type(module).__name__}. Take it out of `target_modules`, name the "
-            "layers inside it, or exclude it with `exclude_modules`."
+            f"({kinds}), but {name} is {type(module).__name__}.{reason} Take it out of `target_modules`, "
+            "name the layers inside it, or exclude it with `exclude_modules`."
         )
 
     @contextmanager
@@ -122,5 +132,15 @@ class AdapterTuner(BaseTuner):
         return remapped
 
 
-def _is_linear(module: nn.Module) -> bool:
-    return isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"
+_READS_ITS_WEIGHTS = (
+    "torch's MultiheadAttention reads the weights of its projections and never calls them, so an adapter in "
+    "it would change nothing."
+)
+_NEVER_RUN: dict[type[nn.Module], str] = {
+    nn.MultiheadAttention: _READS_ITS_WEIGHTS,
+    NonDynamicallyQuantizableLinear: _READS_ITS_WEIGHTS,
+}
+
+
+def _keep_input(module: nn.Module, args: Any) -> None:
+    return None
