@@ -1,0 +1,55 @@
+"""torch's own transformer layers, which at inference read the weights of layers that they do not call."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from peft import get_peft_model
+from tests.adapters.conftest import METHODS
+from torch import nn
+
+from amplitune.errors import ConfigError
+
+
+@pytest.fixture
+def config(method: str) -> Callable[..., Any]:
+    return lambda **fields: METHODS[method](**{"init_weights": False} | fields)
+
+
+def layer() -> Any:
+    return nn.TransformerEncoderLayer(8, 2, 16, batch_first=True).eval()
+
+
+def test_an_adapter_acts_at_inference_where_torch_has_a_fast_path(config: Callable[..., Any]) -> None:
+    net, x = nn.Sequential(layer()).eval(), torch.randn(2, 3, 8)
+    with torch.no_grad():
+        base = net(x)
+        model = get_peft_model(net, config(target_modules=["linear1", "linear2"])).eval()
+        adapted = model(x)
+        assert (adapted - base).abs().max() > 1e-3
+        with model.disable_adapter():
+            torch.testing.assert_close(model(x), base)
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            torch.testing.assert_close(model(x), adapted)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(True)
+
+
+@pytest.mark.parametrize("targets", ["all-linear", ["self_attn"], ["out_proj"], ["linear1", "out_proj"]])
+def test_projections_that_are_never_called_are_refused(
+    config: Callable[..., Any], targets: list[str] | str
+) -> None:
+    net = nn.Sequential(layer())
+    names = [name for name, _ in net.named_modules()]
+    with pytest.raises(ConfigError, match="MultiheadAttention reads the weights of its projections"):
+        get_peft_model(net, config(target_modules=targets))
+    if targets != "all-linear":
+        assert [name for name, _ in net.named_modules()] == names
+
+
+def test_all_linear_takes_the_others(config: Callable[..., Any]) -> None:
+    net = nn.Sequential(layer())
+    model = get_peft_model(net, config(target_modules="all-linear", exclude_modules=["out_proj"]))
+    assert model.base_model.targeted_module_names == ["0.linear1", "0.linear2"]
