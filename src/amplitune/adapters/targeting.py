@@ -1,9 +1,12 @@
 """The configuration fields that say which modules of a model get an adapter."""
 
+import dataclasses
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from peft import PeftConfig
 
+from amplitune.adapters.file_format import FORMAT_VERSION, check_format_version, check_keys
 from amplitune.errors import ConfigError
 
 
@@ -46,10 +49,26 @@ class TargetingConfig(PeftConfig):
             "throughout, for tests."
         },
     )
+    format_version: int = field(
+        default=FORMAT_VERSION,
+        metadata={
+            "help": "Version of what a saved adapter's numbers mean: the order of wires, the gates, the "
+            "named entanglers and readouts, the names and shapes of tensors. Written by amplitune; leave it "
+            "unset."
+        },
+    )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Check the keys before peft would drop those that the class does not have."""
+        if "format_version" in kwargs:
+            check_format_version(kwargs["format_version"])
+        check_keys(cls.__name__, kwargs, {entry.name for entry in dataclasses.fields(cls) if entry.init})
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         """Turn lists into sets, as peft does, and check that the fields agree with each other."""
         super().__post_init__()
+        check_format_version(self.format_version)
         if isinstance(self.target_modules, list):
             self.target_modules = set(self.target_modules)
         if isinstance(self.exclude_modules, list):
