@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
+from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
 from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys
 from amplitune.adapters.mixed_batch import mixed_batch
+from amplitune.adapters.patterns import check_patterns_match
 from amplitune.errors import ConfigError, near_matches
 
 
@@ -42,7 +43,10 @@ class AdapterTuner(BaseTuner):
 
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
         """Check every target first, so that a wrong one does not leave the model half wrapped."""
+        # peft does so as well, but only after this check.
+        _maybe_include_all_linear_layers(peft_config, model)
         wrapped: list[str] = []
+        targets: list[str] = []
         for name, module in model.named_modules():
             if not name or name.startswith(tuple(wrapped)):
                 continue
@@ -50,7 +54,9 @@ class AdapterTuner(BaseTuner):
                 wrapped.append(f"{name}.")
                 module = module.get_base_layer()
             if self._check_target_module_exists(peft_config, name):
+                targets.append(name)
                 self._layer_class(module, name).check_module(peft_config, module, name)
+        check_patterns_match(peft_config, targets)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Wrap the target modules; no match is a ConfigError that names near matches."""

@@ -24,6 +24,9 @@ CHANGED: dict[str, Any] = {
     "scaling": 0.5,
     "up_proj_bias": False,
     "train_angles": False,
+    "share_circuit": True,
+    "depth_pattern": {"v_proj": 2},
+    "readout_pattern": {"v_proj": ["X0", "Z1"]},
 }
 
 
@@ -38,7 +41,7 @@ def test_the_defaults_are_the_papers_circuit() -> None:
 def test_every_circuit_field_is_part_of_the_preset() -> None:
     own = set(QAAConfig.__annotations__) - {"preset"}
     assert own == set(PAPER_CIRCUIT)
-    assert len(own) == 13
+    assert len(own) == 16
     # Re-uploading cannot change alone: it needs a depth of 2.
     assert set(CHANGED) == own - {"reuploading"}
     with pytest.raises(ConfigError, match="`reuploading` must be False with preset: 'paper', but is True"):
@@ -73,6 +76,12 @@ def test_the_preset_refuses_another_circuit(name: str) -> None:
         ("n_qubits", "4", "`n_qubits` must be .* but is '4'"),
         ("scaling", "big", "`scaling` must be a number, but is 'big'"),
         ("train_angles", "no", "`train_angles` must be true or false, but is 'no'"),
+        ("depth_pattern", {"q": 0}, "`depth_pattern` has for 'q' a value .* `depth` must be .* but is 0"),
+        ("depth_pattern", ["q"], r"`depth_pattern` must be a mapping, but is \['q'\]"),
+        ("depth_pattern", {0: 2}, "`depth_pattern` must have module names as keys, but has 0"),
+        ("depth_pattern", {"(q": 2}, r"`depth_pattern` .* but '\(q' is no regular expression"),
+        ("readout_pattern", {"q": "X"}, "`readout_pattern` has for 'q' .* `readout` must be .* is 'X'"),
+        ("readout_pattern", {"q": ["X70"]}, "`readout_pattern` .* wire from 0 to 63"),
         ("preset", "papers", "`preset` must be 'paper' or None, but is 'papers'"),
     ],
 )
@@ -86,6 +95,41 @@ def test_own_wires_and_words_make_the_circuit_of_every_module_that_has_them() ->
     assert config.circuit(32) == Circuit(5, Ansatz("RY", ((4, 0), (1, 2))), ("X4", "Z0 Z1"))
     with pytest.raises(ConfigError, match=r"wires from 0 to 3 on 4 qubits, but has the pair \(4, 0\)"):
         config.circuit(16)
+
+
+def test_a_module_has_the_depth_and_the_readout_of_the_first_key_that_matches() -> None:
+    config = QAAConfig(
+        depth=2,
+        depth_pattern={"layers.0.v_proj": 4, r".*\.[qv]_proj": 3},
+        readout_pattern={"v_proj": ["X1"], "k_proj": "probabilities"},
+    )
+    found = {
+        name: (config.circuit(8, name).ansatz.depth, config.circuit(8, name).readout)
+        for name in (
+            "layers.0.v_proj",
+            "layers.1.v_proj",
+            "layers.0.q_proj",
+            "layers.0.k_proj",
+            "v_projector",
+        )
+    }
+    assert found == {
+        "layers.0.v_proj": (4, ("X1",)),
+        "layers.1.v_proj": (3, ("X1",)),
+        "layers.0.q_proj": (3, "Z"),
+        "layers.0.k_proj": (2, "probabilities"),
+        "v_projector": (2, "Z"),
+    }
+
+
+def test_patterns_are_checked_against_the_other_fields() -> None:
+    QAAConfig(depth=2, reuploading=True, depth_pattern={"q": 3})
+    with pytest.raises(ConfigError, match=r"`depth_pattern` .* `depth` must be at least 2 with reuploading"):
+        QAAConfig(depth=2, reuploading=True, depth_pattern={"q": 1})
+    with pytest.raises(ConfigError, match=r"`readout_pattern` .* must not be 'interferometric' with reup"):
+        QAAConfig(depth=2, reuploading=True, readout_pattern={"q": "interferometric"})
+    with pytest.raises(ConfigError, match=r"`readout_pattern` .* wire from 0 to 2, but"):
+        QAAConfig(n_qubits=3, readout_pattern={"q": ["Z3"]})
 
 
 def test_every_field_says_what_it_is_for() -> None:

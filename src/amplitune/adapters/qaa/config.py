@@ -2,10 +2,12 @@
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal
 
 from peft.utils import PeftType
 
+from amplitune.adapters.patterns import check_pattern, pattern_value
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum import Circuit, qubits_for
@@ -26,6 +28,8 @@ PAPER_CIRCUIT: dict[str, Any] = {
     "up_proj_bias": True,
     "train_angles": True,
     "share_circuit": False,
+    "depth_pattern": {},
+    "readout_pattern": {},
 }
 
 
@@ -108,11 +112,26 @@ class QAAConfig(TargetingConfig):
             "an adapter learns then, its up-projection learns."
         },
     )
+    depth_pattern: dict[str, int] = field(
+        default_factory=dict,
+        metadata={
+            "help": "Depths of single modules instead of `depth`: name, ending or regular expression -> "
+            "depth."
+        },
+    )
+    readout_pattern: dict[str, str | list[str]] = field(
+        default_factory=dict,
+        metadata={
+            "help": "Readouts of single modules instead of `readout`: name, ending or regular expression -> "
+            "readout."
+        },
+    )
     share_circuit: bool = field(
         default=False,
         metadata={
-            "help": "Whether target modules that read the same input, such as q_proj, k_proj and v_proj of one "
-            "attention, have one circuit together: it runs once, each module has an up-projection of its own."
+            "help": "Whether target modules that read the same input, such as q_proj, k_proj and v_proj of "
+            "one attention, have one circuit together: it runs once, each module has an up-projection of its "
+            "own."
         },
     )
     preset: Literal["paper"] | None = field(
@@ -164,20 +183,41 @@ class QAAConfig(TargetingConfig):
 
         Raises:
             ConfigError: a circuit field has a value it cannot have.
+
+        Example:
+            >>> QAAConfig(depth_pattern={"v_proj": 3}).circuit(2048, "layers.0.v_proj").ansatz.depth
+            3
         """
         n_qubits = qubits_for(features) if self.n_qubits is None else self.n_qubits
+        return self._circuit(
+            n_qubits,
+            depth=pattern_value(self.depth_pattern, module_name, self.depth),
+            readout=pattern_value(self.readout_pattern, module_name, self.readout),
+        )
+
+    def _circuit(self, n_qubits: int, **changed: Any) -> Circuit:
         fields = {name: getattr(self, name) for name in Circuit(n_qubits=1).to_dict()}
-        return Circuit.from_dict(fields | {"n_qubits": n_qubits})
+        return Circuit.from_dict(fields | changed | {"n_qubits": n_qubits})
 
     def _check_circuit(self) -> None:
         """Refuse what no module's circuit could be, before the modules and their widths are known."""
         advice = "Give the number of circuits in parallel; 1 is the paper's."
         check_integer("circuits", self.circuits, 1, advice)
+        self._widest_circuit()
+        for name in ("depth", "readout"):
+            pattern = getattr(self, f"{name}_pattern")
+            check_pattern(f"{name}_pattern", pattern, partial(self._check_setting, name))
+
+    def _check_setting(self, name: str, value: Any) -> None:
+        self._widest_circuit(**{name: value})
+
+    def _widest_circuit(self, **changed: Any) -> Circuit:
         # The modules' widths are not known yet: enough qubits for the wires that are named, 64 at most.
         named = [
             int(wire)
-            for value in (self.readout, self.entangler)
+            for value in (changed.get("readout", self.readout), self.entangler)
             if not isinstance(value, str)
             for wire in re.findall(r"\d+", str(value))
         ]
-        self.circuit(2 ** min(64, 1 + max(named, default=0)))
+        enough = min(64, 1 + max(named, default=0))
+        return self._circuit(enough if self.n_qubits is None else self.n_qubits, **changed)

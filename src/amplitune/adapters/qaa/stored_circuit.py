@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.adapters.qaa.layer import QAALayer
+from amplitune.adapters.qaa.shared import siblings_of
 from amplitune.errors import ConfigError, near_matches
 from amplitune.quantum import Circuit
 
@@ -92,7 +93,7 @@ def stored_circuits(folder: Path | str) -> dict[str, StoredCircuit]:
     found = {}
     for key in sorted(tensors):
         name, _, attribute = key.rpartition(".")
-        if attribute == "qaa_angles":
+        if attribute == "qaa_up_proj":
             module = name.removeprefix(_PEFT_PREFIX)
             found[module] = _stored(module, name, config, tensors, path)
     if not found:
@@ -125,7 +126,7 @@ def circuits_of(model: nn.Module, adapter_name: str | None = None) -> dict[str, 
                     found[module] = StoredCircuit(
                         module=module,
                         circuit=layer.qaa_circuit[adapter],
-                        angles=layer.qaa_angles[adapter].detach(),
+                        angles=layer.angles_of(adapter).detach(),
                         up_proj=layer.qaa_up_proj[adapter].detach(),
                         up_proj_bias=layer.qaa_up_proj_bias[adapter].detach()
                         if adapter in layer.qaa_up_proj_bias
@@ -195,13 +196,27 @@ def _config(folder: Path) -> QAAConfig:
     return config
 
 
+def _owner_of_angles(module: str, config: QAAConfig, tensors: Mapping[str, Tensor]) -> str | None:
+    """The module, or the one of its siblings, whose angles its circuit has; None where there is none."""
+    parent, dot, name = module.rpartition(".")
+    siblings = siblings_of(name) if config.share_circuit else ()
+    owners = [module, *(f"{parent}{dot}{sibling}" for sibling in siblings)]
+    return next((owner for owner in owners if f"{owner}.qaa_angles" in tensors), None)
+
+
 def _stored(
     module: str, prefix: str, config: QAAConfig, tensors: Mapping[str, Tensor], path: Path
 ) -> StoredCircuit:
     """One module's tensors, checked against the config."""
-    angles = tensors[f"{prefix}.qaa_angles"]
+    owner = _owner_of_angles(prefix, config, tensors)
+    if owner is None:
+        raise ConfigError(
+            f"{path} must hold the angles of {module}, but does not. The file is damaged: save the adapter "
+            "again."
+        )
+    angles = tensors[f"{owner}.qaa_angles"]
     # The width of the module's input is not stored: the angles tell the qubits.
-    circuit = config.circuit(2 ** (angles.shape[-1] if angles.ndim else 1))
+    circuit = config.circuit(2 ** (angles.shape[-1] if angles.ndim else 1), module)
     up_proj = tensors.get(f"{prefix}.qaa_up_proj")
     bias = tensors.get(f"{prefix}.qaa_up_proj_bias")
     columns = config.circuits * circuit.n_observables

@@ -13,10 +13,9 @@ UP = "circuits * m * d_out + up_proj_bias * d_out"
 
 def _of_circuit(config: Any, site: Site | None) -> Mapping[str, float]:
     assert site is not None
-    circuit = config.circuit(site.d_in)
-    rotations = circuit.angle_shape(config.circuits)[2]
-    n = circuit.n_qubits
-    return {"n": n, "D": 2**n, "m": circuit.n_observables, "rotations": rotations}
+    circuit = config.circuit(site.d_in, site.name)
+    _, depth, rotations, n = circuit.angle_shape()
+    return {"n": n, "D": 2**n, "m": circuit.n_observables, "depth": depth, "rotations": rotations}
 
 
 def _of_control(config: Any, site: Site | None) -> Mapping[str, float]:
