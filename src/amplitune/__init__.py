@@ -10,6 +10,7 @@ from amplitune.adapters import (
     count_parameters,
     create_sora_optimizer,
     gate_sparsity,
+    prune_gates,
     prune_to_lora,
 )
 
@@ -24,5 +25,6 @@ __all__ = [
     "count_parameters",
     "create_sora_optimizer",
     "gate_sparsity",
+    "prune_gates",
     "prune_to_lora",
 ]

@@ -8,6 +8,7 @@ from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.gates import GateSparsity, gate_sparsity
 from amplitune.adapters.sora.proximal import create_sora_optimizer
 from amplitune.adapters.sora.prune import prune_to_lora
+from amplitune.adapters.sora.prune_gates import prune_gates
 
 __all__ = [
     "ControlConfig",
@@ -18,6 +19,7 @@ __all__ = [
     "count_parameters",
     "create_sora_optimizer",
     "gate_sparsity",
+    "prune_gates",
     "prune_to_lora",
     "register",
 ]

@@ -83,6 +83,10 @@ class SoRAConfig(TargetingConfig):
     lambda_end: float | None = field(
         default=None, metadata={"help": "Lambda at the end of a linear or log-linear schedule."}
     )
+    pruned_gates: int = field(
+        default=0,
+        metadata={"help": "Gates that `prune_gates` has removed so far; it writes this itself."},
+    )
 
     def rank_of(self, module_name: str) -> int:
         """Look up the rank of a module: `rank_pattern`'s, else `r`.
@@ -94,10 +98,14 @@ class SoRAConfig(TargetingConfig):
         key = get_pattern_key(list(self.rank_pattern), module_name)
         return self.rank_pattern.get(key, self.r)
 
-    def scaling_of(self, module_name: str) -> float:
-        """Compute the scale of a module's branch: lora_alpha / r, both from the patterns if they name it."""
+    def alpha_of(self, module_name: str) -> float:
+        """Look up the alpha of a module: `alpha_pattern`'s, else `lora_alpha`."""
         key = get_pattern_key(list(self.alpha_pattern), module_name)
-        return self.alpha_pattern.get(key, self.lora_alpha) / self.rank_of(module_name)
+        return self.alpha_pattern.get(key, self.lora_alpha)
+
+    def scaling_of(self, module_name: str) -> float:
+        """Compute the scale of a module's branch: its alpha over its rank."""
+        return self.alpha_of(module_name) / self.rank_of(module_name)
 
     def __post_init__(self) -> None:
         """Check the fields and set the peft type."""

@@ -1,9 +1,11 @@
-"""The gates of a SoRA model: how many are left, module by module."""
+"""The gates of a SoRA model: how many are left, module by module, and how large they are."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError, near_matches
@@ -15,7 +17,7 @@ class GateSparsity:
 
     Args:
         ranks: module name -> number of gates that are not zero, the rank that pruning keeps.
-        gates: number of gates of the adapter, zero or not.
+        gates: number of gates of the adapter, zero or not, with those that `prune_gates` has removed.
     """
 
     ranks: dict[str, int]
@@ -70,10 +72,45 @@ def gate_sparsity(model: nn.Module, adapter_name: str = "default") -> GateSparsi
     Raises:
         ConfigError: the model has no SoRA adapter of that name.
     """
-    ranks: dict[str, int] = {}
-    gates = 0
-    for name, layer in sora_layers(model, adapter_name):
-        gate = layer.sora_gate[adapter_name]
-        ranks[name] = int((gate != 0).sum())
-        gates += gate.numel()
-    return GateSparsity(ranks, gates)
+    gates = {name: layer.sora_gate[adapter_name] for name, layer in sora_layers(model, adapter_name)}
+    counts = [_whole(gate).count_nonzero() for gate in gates.values()]
+    # One wait for the device instead of one for each module.
+    remaining: list[int] = torch.stack([count.to(counts[0].device) for count in counts]).tolist()
+    configs: Any = getattr(model, "peft_config", {})
+    pruned = configs[adapter_name].pruned_gates if adapter_name in configs else 0
+    return GateSparsity(
+        dict(zip(gates, remaining, strict=True)), sum(gate.numel() for gate in gates.values()) + pruned
+    )
+
+
+def gate_penalty(model: nn.Module, adapter_name: str = "default") -> Tensor:
+    """Compute the mean absolute value of the gates, to be added to the loss with a weight.
+
+        mean |g| over all gates of the adapter
+
+    The paper's l1 term is the proximal step. The reference code adds this one too, `10 * gate_penalty(model)`
+    in its script for GLUE, so that gates shrink by their gradient as well.
+
+    Args:
+        model: a PeftModel with SoRA adapters.
+        adapter_name: the adapter.
+
+    Returns:
+        A scalar with a gradient, on the device of the first gate.
+
+    Raises:
+        ConfigError: the model has no SoRA adapter of that name.
+
+    Source:
+        github.com/TsinghuaC3I/SoRA, src/trainer.py, `compute_loss`.
+    """
+    gates = [layer.sora_gate[adapter_name] for _, layer in sora_layers(model, adapter_name)]
+    total = torch.stack([gate.abs().sum().to(gates[0].device) for gate in gates]).sum()
+    return total / sum(gate.numel() for gate in gates)
+
+
+def _whole(gate: Tensor) -> Tensor:
+    """Gather a gate that is sharded over processes (a DTensor)."""
+    sharded: Any = gate.detach()
+    whole: Tensor = sharded.full_tensor() if hasattr(sharded, "full_tensor") else sharded
+    return whole

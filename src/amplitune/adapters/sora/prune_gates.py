@@ -1,0 +1,175 @@
+"""The removal of zero gates, with their rows of A and B, from a SoRA adapter that goes on training."""
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from amplitune.adapters.patterns import exact_key
+from amplitune.adapters.sora.config import SoRAConfig
+from amplitune.adapters.sora.gates import sora_layers
+from amplitune.errors import ConfigError
+
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What a parameter keeps: for each group of a convolution, else for one group, the indices of ranks."""
+
+    name: str
+    parameter: nn.Parameter
+    ranks_first: bool
+    kept: Tensor
+
+    @property
+    def size(self) -> int:
+        return self.kept.numel() if self.ranks_first else self.kept.shape[1]
+
+    @property
+    def is_smaller(self) -> bool:
+        return self.size < self.parameter.shape[0 if self.ranks_first else 1]
+
+    def of(self, tensor: Tensor) -> Tensor:
+        groups, kept = len(self.kept), self.kept.to(tensor.device)
+        if self.ranks_first:
+            first = torch.arange(groups, device=kept.device) * (len(tensor) // groups)
+            return tensor.index_select(0, (kept + first[:, None]).flatten())
+        rows = kept.repeat_interleave(len(tensor) // groups, dim=0)
+        return tensor.gather(
+            1, rows.view(*rows.shape, *[1] * (tensor.dim() - 2)).expand(-1, -1, *tensor.shape[2:])
+        )
+
+
+@torch.no_grad()
+def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_name: str = "default") -> int:
+    """Remove the gates that are zero, their part of A and B, and what the optimizer has of it.
+
+    The output stays as it is, to float precision. Ranks differ between modules afterwards: the adapter's
+    config has them in `rank_pattern`, and in `alpha_pattern` the alphas that keep each scale lora_alpha / r,
+    so that a saved adapter loads as usual. A module whose gates are all zero keeps one of them: it stays a
+    target, and no target has rank 0. A convolution with groups keeps as many in each group as the fullest
+    one has.
+
+    A zero gate has a gradient and may come back; a removed one cannot. The paper prunes once, after training:
+    prune before its end where a gate that became zero shall stay so.
+
+    Parameters stay the same objects with smaller data. What remembers their shapes, such as
+    DistributedDataParallel, must be made again. To resume from a checkpoint, open the adapter with
+    `PeftModel.from_pretrained(base, checkpoint, is_trainable=True)`, which reads the ranks.
+
+    Args:
+        model: a PeftModel with SoRA adapters.
+        optimizer: the optimizer that trains them, called between two of its steps; None if there is none.
+        adapter_name: the adapter.
+
+    Returns:
+        The number of gates removed.
+
+    Raises:
+        ConfigError: the model has no such adapter, its parameters are sharded over processes or shared
+            between modules with other zero gates, or the optimizer keeps a state that cannot be cut; nothing
+            is changed.
+
+    Source:
+        Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.2, where it is done once, after training.
+
+    Example:
+        >>> import peft
+        >>> net = nn.Sequential(nn.Linear(4, 4))
+        >>> model = peft.get_peft_model(net, SoRAConfig(r=3, lora_alpha=6, target_modules=["0"]))
+        >>> _ = net[0].sora_gate["default"].data[1:].zero_()
+        >>> prune_gates(model), net[0].sora_A["default"].shape
+        (2, torch.Size([1, 4]))
+        >>> model.peft_config["default"].rank_pattern, model.peft_config["default"].alpha_pattern
+        ({'^0': 1}, {'^0': 2.0})
+    """
+    cuts: dict[int, _Cut] = {}
+    ranks: dict[str, int] = {}
+    for name, layer in sora_layers(model, adapter_name):
+        gate = layer.sora_gate[adapter_name]
+        _check_whole(name, gate)
+        kept = _kept(gate, getattr(layer.get_base_layer(), "groups", 1))
+        ranks[name.removeprefix(_PREFIX)] = kept.numel()
+        for attribute in layer.adapter_layer_names:
+            parameter = getattr(layer, attribute)[adapter_name]
+            cut = _Cut(f"{name}.{attribute}", parameter, attribute != "sora_B", kept)
+            known = cuts.setdefault(id(parameter), cut)
+            if not torch.equal(known.kept, kept):
+                raise ConfigError(
+                    f"Modules that share parameters must have the same zero gates, but {known.name} and "
+                    f"{cut.name} are one parameter and keep {known.size} and {cut.size} ranks. Share the "
+                    "gates too, or do not prune during training."
+                )
+    cuts = {key: cut for key, cut in cuts.items() if cut.is_smaller}
+    removed = sum(
+        cut.parameter.numel() - cut.size for cut in cuts.values() if cut.name.endswith(".sora_gate")
+    )
+    if not cuts:
+        return 0
+    states = {key: _cut_state(cut, optimizer) for key, cut in cuts.items()} if optimizer else {}
+    for key, cut in cuts.items():
+        gradient = cut.parameter.grad
+        cut.parameter.grad = None
+        cut.parameter.data = cut.of(cut.parameter.data)
+        if gradient is not None:
+            cut.parameter.grad = cut.of(gradient)
+        if optimizer and key in states:
+            optimizer.state.get(cut.parameter, {}).update(states[key])
+    configs: Any = model.peft_config
+    configs[adapter_name] = _with_ranks(configs[adapter_name], ranks, removed)
+    return removed
+
+
+def _check_whole(name: str, gate: Tensor) -> None:
+    if hasattr(gate, "full_tensor") or hasattr(gate, "ds_id"):
+        raise ConfigError(
+            f"The gates must be whole on each process to be pruned, but {name}.sora_gate is sharded "
+            f"({type(gate).__name__}). Prune after training: save the adapter, open it in one process and "
+            "call prune_to_lora."
+        )
+
+
+def _kept(gate: Tensor, groups: int) -> Tensor:
+    """Choose the ranks to keep, as many in each group, and at least one: (groups, ranks), ascending."""
+    is_zero = gate.eq(0).view(groups, -1)
+    most = max(int((~is_zero).sum(dim=1).max()), 1)
+    return is_zero.to(torch.uint8).sort(dim=1, stable=True).indices[:, :most].sort(dim=1).values
+
+
+def _cut_state(cut: _Cut, optimizer: Optimizer) -> dict[str, Tensor]:
+    """Cut the moments that an optimizer has of a parameter, without changing them yet."""
+    cut_tensors = {}
+    for key, value in optimizer.state.get(cut.parameter, {}).items():
+        if isinstance(value, Tensor) and value.shape == cut.parameter.shape:
+            cut_tensors[key] = cut.of(value)
+        elif isinstance(value, Tensor | list | dict) and not (
+            isinstance(value, Tensor) and value.numel() == 1
+        ):
+            shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+            raise ConfigError(
+                f"`optimizer` must keep tensors of its parameters' shapes to be pruned with them, but "
+                f"{type(optimizer).__name__} has {key!r}{shape} for {cut.name} of shape "
+                f"{tuple(cut.parameter.shape)}. Use an optimizer such as torch.optim.AdamW, or prune without "
+                "`optimizer` and create a new one."
+            )
+    return cut_tensors
+
+
+def _with_ranks(config: SoRAConfig, ranks: dict[str, int], removed: int) -> SoRAConfig:
+    """Write ranks into a copy of the config: the user's own may serve for another model."""
+    alphas = {name: config.alpha_of(name) * (rank / config.rank_of(name)) for name, rank in ranks.items()}
+    changed = copy.copy(config)
+    # Exact keys only: peft sorts the keys when it saves a config, and the first that matches counts.
+    changed.rank_pattern = {exact_key(name): rank for name, rank in ranks.items() if rank != config.r}
+    changed.alpha_pattern = {
+        exact_key(name): alpha
+        for name, alpha in alphas.items()
+        if not math.isclose(alpha, config.lora_alpha, rel_tol=1e-12)
+    }
+    changed.pruned_gates = config.pruned_gates + removed
+    return changed
