@@ -1,15 +1,17 @@
 """The SoRA branch of one layer."""
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import is_parametrized
 
 from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.sora.config import SoRAConfig
+from amplitune.errors import NotMergeableError
 
 
 class SoRALayer(MergeableLayer):
@@ -26,6 +28,8 @@ class SoRALayer(MergeableLayer):
 
     adapter_layer_names = ("sora_A", "sora_B", "sora_gate")
     other_param_names = ("sora_dropout", "sora_scaling")
+    lora_names: ClassVar[tuple[str, str]] = ("lora_A.weight", "lora_B.weight")
+    """peft's names for A and B in a LoRA of a layer of this kind."""
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, config: SoRAConfig, module_name: str, **kwargs: Any
@@ -43,19 +47,53 @@ class SoRALayer(MergeableLayer):
         """Make A and B of rank r, not initialised."""
         raise NotImplementedError
 
+    def start(self, a: Tensor, b: Tensor, init_weights: bool) -> None:
+        """Start A Kaiming-uniform and B at zero; without `init_weights`, B as A."""
+        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
+        nn.init.zeros_(b) if init_weights else nn.init.kaiming_uniform_(b, a=math.sqrt(5))
+
     def update_layer(self, adapter_name: str, config: SoRAConfig, module_name: str) -> None:
         """Make the parameters of an adapter."""
         r = config.rank_of(module_name)
         a, b = self.low_rank(r)
         self.sora_gate[adapter_name] = nn.Parameter(torch.randn(r))
-        nn.init.kaiming_uniform_(a, a=math.sqrt(5))
-        nn.init.zeros_(b) if config.init_weights else nn.init.kaiming_uniform_(b, a=math.sqrt(5))
+        self.start(a, b, config.init_weights)
         self.sora_A[adapter_name], self.sora_B[adapter_name] = nn.Parameter(a), nn.Parameter(b)
         self.sora_dropout[adapter_name] = (
             nn.Dropout(config.lora_dropout) if config.lora_dropout else nn.Identity()
         )
         self.sora_scaling[adapter_name] = config.scaling_of(module_name)
         self.place_adapter(adapter_name, config)
+
+    def check_merge_allowed(self) -> None:
+        """Raise NotMergeableError when the base layer would not keep a merged weight."""
+        base = self.get_base_layer()
+        if is_parametrized(base, "weight") or hasattr(base, "weight_g"):
+            raise NotMergeableError(
+                f"An adapter cannot be merged into a {type(base).__name__} that computes its weight from "
+                "other tensors (torch.nn.utils.parametrize or weight_norm). Keep the adapter beside it, or "
+                "remove the parametrization first."
+            )
+
+    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
+        """Add the adapters to the base weight; see MergeableLayer."""
+        self.check_merge_allowed()
+        super().merge(safe_merge, adapter_names)
+
+    @torch.no_grad()
+    def lora_tensors(self, adapter_name: str) -> dict[str, Tensor]:
+        """Give the LoRA that computes the same, of the ranks whose gates are not zero and with a scale of 1.
+
+        Args:
+            adapter_name: the adapter; at least one of its gates is not zero.
+
+        Returns:
+            peft's name of the tensor -> A (its ranks first), then B; copies.
+        """
+        a, b, gate = (getattr(self, name)[adapter_name] for name in self.adapter_layer_names)
+        keep = gate != 0
+        factor = (gate[keep] * self.sora_scaling[adapter_name]).view(-1, *[1] * (b.dim() - 2))
+        return dict(zip(self.lora_names, (a[keep], b[:, keep] * factor), strict=True))
 
 
 class SoRALinear(SoRALayer, LinearAdapterLayer):

@@ -3,7 +3,6 @@
 from collections import Counter
 from typing import Any
 
-import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
-from amplitune.adapters.sora.layer import SoRALayer
+from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
 from amplitune.errors import AmplituneError, ConfigError, near_matches
 
 _PREFIX = "base_model.model."
@@ -43,6 +42,7 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.2.
 
     Example:
+        >>> import torch
         >>> from amplitune import SoRAConfig
         >>> net = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
         >>> sora = get_peft_model(net, SoRAConfig(r=3, target_modules=["0", "1"]))
@@ -77,17 +77,18 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
             "the same; train again with a smaller sparse_lambda for a LoRA."
         )
     tensors: dict[str, Tensor] = {}
+    ranks: dict[str, int] = {}
     for name, layer in kept.items():
-        tensors |= _lora_tensors(f"{_PREFIX}{name}", layer, adapter_name)
-    ranks = {name: len(tensors[f"{_PREFIX}{name}.lora_A.weight"]) for name in kept}
-    tensors |= {
-        key: value.detach().clone()
-        for key, value in get_peft_model_state_dict(model, adapter_name=adapter_name).items()
-        if not _is_sora_key(key)
-    }
+        own = layer.lora_tensors(adapter_name)
+        ranks[name] = len(next(iter(own.values())))
+        tensors |= {f"{_PREFIX}{name}.{key}": value for key, value in own.items()}
+    # Not the embeddings: they move into the result with the base model.
+    saved = get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
+    tensors |= {key: value.detach().clone() for key, value in saved.items() if not _is_sora_key(key)}
     lora_config = _lora_config(config, model.get_base_model(), ranks)
     # peft would find out by itself, with a warning for each module.
-    lora_config.fan_in_fan_out = all(layer.is_transposed for layer in kept.values())
+    transposed = [layer.is_transposed for layer in kept.values() if isinstance(layer, SoRALinear)]
+    lora_config.fan_in_fan_out = bool(transposed) and all(transposed)
     training = model.training
     base = _unload_untouched(model)
     lora = get_peft_model(base, lora_config, adapter_name=adapter_name)
@@ -96,17 +97,6 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
     if result.unexpected_keys:
         raise AmplituneError(f"peft's LoRA did not take {result.unexpected_keys}. Please report this.")
     return lora
-
-
-def _lora_tensors(prefix: str, layer: SoRALayer, adapter_name: str) -> dict[str, Tensor]:
-    with torch.no_grad():
-        gate = layer.sora_gate[adapter_name]
-        keep = gate != 0
-        b = layer.sora_B[adapter_name] * gate * layer.sora_scaling[adapter_name]
-        return {
-            f"{prefix}.lora_A.weight": layer.sora_A[adapter_name][keep].clone(),
-            f"{prefix}.lora_B.weight": b[:, keep].clone(),
-        }
 
 
 def _is_sora_key(key: str) -> bool:
