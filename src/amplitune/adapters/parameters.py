@@ -72,11 +72,11 @@ def count_parameters(model: nn.Module) -> ParameterCount:
         angle.numel() for module in circuits for angle in module.qaa_angles.values() if angle.requires_grad
     )
     frozen = sum(
-        module.qaa_angles[name].numel()
+        angle.numel()
         for module in circuits
         if not module.disable_adapters
-        for name in module.active_adapters
-        if not module.qaa_train_angles.get(name, True)
+        for name, angle in module.qaa_angles.items()
+        if name in module.active_adapters and not module.qaa_train_angles[name]
     )
     added = {id(p) for p in _added_parameters(model)}
     total = sum(p.numel() for p in model.parameters() if id(p) not in added)

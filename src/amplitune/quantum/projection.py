@@ -1,4 +1,4 @@
-"""A circuit's readouts projected up and added to a base layer's output, as one operator."""
+"""A circuit's readouts projected up and added to a base layer's output, as one operator or in two."""
 
 from typing import Any
 
@@ -31,12 +31,26 @@ def project_op(
 ) -> Tensor:
     """Compute base + scaling * (W z + b), z the readouts of x: (..., d_out)."""
     described = Circuit.from_key(circuit)
-    rows = flattened(x)
-    z = run(rows, parameters, described)
-    linear = described.readout == INTERFEROMETRIC
-    add = add_up_projection if linear else choose(program_of(described), rows).add_up_projection
-    with without_autocast(x.device):
-        return add(flattened(base), z, weight, bias, scaling).reshape(base.shape)
+    z = run(flattened(x), parameters, described)
+    return _added(base, z, weight, bias, described, scaling)
+
+
+@torch.library.custom_op("amplitune::project_values", mutates_args=())
+def project_values_op(
+    base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | None, circuit: str, scaling: float
+) -> Tensor:
+    """Compute base + scaling * (W z + b) for readouts z: (..., d_out)."""
+    return _added(base, flattened(z), weight, bias, Circuit.from_key(circuit), scaling)
+
+
+def _added(
+    base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | None, circuit: Circuit, scaling: float
+) -> Tensor:
+    rows = flattened(base)
+    linear = circuit.readout == INTERFEROMETRIC
+    add = add_up_projection if linear else choose(program_of(circuit), rows).add_up_projection
+    with without_autocast(base.device):
+        return add(rows, z, weight, bias, scaling).reshape(base.shape)
 
 
 @project_op.register_fake
@@ -52,7 +66,13 @@ def _(
     return torch.empty_like(base, memory_format=torch.contiguous_format)
 
 
+@project_values_op.register_fake
+def _(base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | None, circuit: str, scaling: float) -> Tensor:
+    return torch.empty_like(base, memory_format=torch.contiguous_format)
+
+
 project_op.register_vmap(row_by_row(project_op))
+project_values_op.register_vmap(row_by_row(project_values_op))
 
 
 class Project(torch.autograd.Function):
@@ -86,15 +106,85 @@ class Project(torch.autograd.Function):
                 dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(real)
                 dx, dparameters, z = gradients(dz, x, parameters, ctx.circuit, needs_x)
                 if needs_weight:
-                    # The bias has its gradient from a readout of 1, with no pass of its own over `grad`.
-                    z = torch.nn.functional.pad(flattened(z).to(dtype), (0, 1), value=1.0) * ctx.scaling
-                    both = (z.T @ flattened(wide)).to(weight.dtype)
-                    # A view would keep all of `both` alive as long as the bias has its gradient.
-                    dweight, dbias = both[:-1].T, both[-1].clone() if needs_bias else None
+                    dweight, dbias = _weight_gradients(wide, z, weight.dtype, ctx.scaling)
             if needs_bias and dbias is None:
                 dbias = flattened(wide).sum(dim=0) * ctx.scaling
-            dbias = None if dbias is None else dbias.to(ctx.bias_dtype)
+            dbias = dbias.to(ctx.bias_dtype) if needs_bias and dbias is not None else None
         return grad if needs_base else None, dx if needs_x else None, dparameters, dweight, dbias, None, None
+
+
+class ProjectValues(torch.autograd.Function):
+    """The projected sum of readouts that were computed before; keeps them and W."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(*inputs: Any) -> Tensor:
+        """Compute the sum, shape (..., d_out)."""
+        return project_values_op(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        _, z, weight, bias, _, ctx.scaling = inputs
+        ctx.save_for_backward(z, weight)
+        ctx.bias_dtype = None if bias is None else bias.dtype
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Take the gradients, in the dtype of the readouts at least, whatever the model's is."""
+        z, weight = ctx.saved_tensors
+        needs_base, needs_z, needs_weight, needs_bias, *_ = ctx.needs_input_grad
+        dz = dweight = dbias = None
+        with without_autocast(grad.device):
+            dtype = torch.promote_types(z.dtype, weight.dtype)
+            wide = grad.to(dtype)
+            if needs_z:
+                dz = (wide @ (weight.to(dtype) * ctx.scaling)).to(z.dtype)
+            if needs_weight:
+                dweight, dbias = _weight_gradients(wide, z, weight.dtype, ctx.scaling)
+            elif needs_bias:
+                dbias = flattened(wide).sum(dim=0) * ctx.scaling
+            dbias = dbias.to(ctx.bias_dtype) if needs_bias and dbias is not None else None
+        return grad if needs_base else None, dz, dweight, dbias, None, None
+
+
+def _weight_gradients(grad: Tensor, z: Tensor, dtype: torch.dtype, scaling: float) -> tuple[Tensor, Tensor]:
+    """Take the gradients by W and b, in one pass over the gradient of the sum."""
+    # The bias has its gradient from a readout of 1, with no pass of its own over `grad`.
+    padded = torch.nn.functional.pad(flattened(z).to(grad.dtype), (0, 1), value=1.0) * scaling
+    both = (padded.T @ flattened(grad)).to(dtype)
+    # A view would keep all of `both` alive as long as the bias has its gradient.
+    return both[:-1].T, both[-1].clone()
+
+
+def project_values(
+    base: Tensor, z: Tensor, weight: Tensor, bias: Tensor | None, circuit: Circuit, scaling: float = 1.0
+) -> Tensor:
+    """Project readouts, which may serve several layers, up and add them to a base layer's output.
+
+        y = base + s (W z + b)
+
+    Besides the arguments, nothing is kept for the backward pass.
+
+    Args:
+        base: shape (..., d_out), any float dtype.
+        z: what `expectation` gave, shape (..., circuits * m).
+        weight: W, shape (d_out, circuits * m).
+        bias: b, shape (d_out,), or None.
+        circuit: the circuit that was run.
+        scaling: s.
+
+    Returns:
+        y, of the shape and dtype of `base`; equal to that of `project`.
+
+    Raises:
+        ConfigError: `base`, `weight` or `bias` has a shape that does not fit.
+    """
+    _check_shapes(base, z.shape[:-1], z.shape[-1], weight, bias)
+    add = ProjectValues.apply if torch.is_grad_enabled() else project_values_op
+    out: Tensor = add(base, z, weight, bias, circuit.key, float(scaling))
+    return out
 
 
 def project(
@@ -138,9 +228,23 @@ def project(
         tensor([[1.2800, 0.0000]])
     """
     check_arguments(x, angles, circuit)
-    columns = angles.shape[0] * circuit.n_observables
+    _check_shapes(base, x.shape[:-1], angles.shape[0] * circuit.n_observables, weight, bias)
+    if (evaluation := active()) is not None:
+        z = evaluation.expectation(x, angles, circuit)
+        up = torch.nn.functional.linear(z.to(torch.promote_types(z.dtype, weight.dtype)), weight, bias)
+        return (base + scaling * up).to(base.dtype)
+    # Without gradients the function would only cost its own time, which a single token feels.
+    add = Project.apply if torch.is_grad_enabled() else project_op
+    parameters = operator_parameters(x, angles, circuit)
+    out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
+    return out
+
+
+def _check_shapes(
+    base: Tensor, leading: tuple[int, ...], columns: int, weight: Tensor, bias: Tensor | None
+) -> None:
     expected = {
-        "base": (base, (*x.shape[:-1], base.shape[-1])),
+        "base": (base, (*leading, base.shape[-1])),
         "weight": (weight, (base.shape[-1], columns)),
         **({} if bias is None else {"bias": (bias, (base.shape[-1],))}),
     }
@@ -151,12 +255,3 @@ def project(
                 f"{tuple(tensor.shape)}. Give base (..., d_out), x (..., features), weight "
                 "(d_out, circuits * m) and bias (d_out,)."
             )
-    if (evaluation := active()) is not None:
-        z = evaluation.expectation(x, angles, circuit)
-        up = torch.nn.functional.linear(z.to(torch.promote_types(z.dtype, weight.dtype)), weight, bias)
-        return (base + scaling * up).to(base.dtype)
-    # Without gradients the function would only cost its own time, which a single token feels.
-    add = Project.apply if torch.is_grad_enabled() else project_op
-    parameters = operator_parameters(x, angles, circuit)
-    out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
-    return out

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.adapters.qaa.shared import Membership, SharedCircuit
 from amplitune.errors import ConfigError, NotMergeableError
 from amplitune.quantum import Circuit, project, qubits_for
+from amplitune.quantum.projection import project_values
 
 
 class QAALayer(AdapterLayer):
@@ -26,13 +28,14 @@ class QAALayer(AdapterLayer):
     Angles start uniform in [-pi, pi), one period of each rotation; the sources do not say how. W_up and b_up
     start at zero, so a fresh adapter changes nothing; angles get their first gradient after the first step
     of W_up. With `train_angles: false` they stay where they start; they are saved and loaded all the same.
+    Layers that share a circuit have one set of angles, which belongs to the first of them: `angles_of`.
 
     Source:
         arXiv 2509.16244 (QAA).
     """
 
     adapter_layer_names = ("qaa_angles", "qaa_up_proj", "qaa_up_proj_bias")
-    other_param_names = ("qaa_circuit", "qaa_scaling", "qaa_train_angles")
+    other_param_names = ("qaa_circuit", "qaa_scaling", "qaa_train_angles", "qaa_shared")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, config: QAAConfig, module_name: str, **kwargs: Any
@@ -45,6 +48,7 @@ class QAALayer(AdapterLayer):
         self.qaa_circuit: dict[str, Circuit] = {}
         self.qaa_scaling: dict[str, float] = {}
         self.qaa_train_angles: dict[str, bool] = {}
+        self.qaa_shared: dict[str, Membership] = {}
         self.update_layer(adapter_name, config, module_name)
 
     @classmethod
@@ -82,6 +86,49 @@ class QAALayer(AdapterLayer):
             self.qaa_up_proj_bias[adapter_name] = nn.Parameter(bias)
         self.place_adapter(adapter_name, config)
 
+    def share_circuit(self, adapter_name: str, name: str, other: "QAALayer", other_name: str) -> bool:
+        """Use the angles of another layer, which reads the same input, instead of own ones.
+
+        Args:
+            adapter_name: an adapter of both.
+            name: this layer's name in their parent.
+            other: the layer that keeps its angles.
+            other_name: its name.
+
+        Returns:
+            Whether it was done: not where the other has no angles of its own, or another circuit.
+        """
+        theirs = other.qaa_angles.get(adapter_name)
+        mine = self.qaa_angles[adapter_name]
+        if (
+            theirs is None
+            or theirs.shape != mine.shape
+            or other.qaa_circuit[adapter_name] != self.qaa_circuit[adapter_name]
+            or other.in_features != self.in_features
+        ):
+            return False
+        if adapter_name not in other.qaa_shared:
+            shared = SharedCircuit(other, adapter_name, other_name)
+            other.qaa_shared[adapter_name] = Membership(shared, other_name)
+        circuit = other.qaa_shared[adapter_name].circuit
+        circuit.names |= {name}
+        self.qaa_shared[adapter_name] = Membership(circuit, name)
+        del self.qaa_angles[adapter_name]
+        return True
+
+    def angles_of(self, adapter_name: str) -> Tensor:
+        """Give the angles of an adapter's circuit, also where they belong to another layer.
+
+        Args:
+            adapter_name: the adapter.
+
+        Returns:
+            Radians, shape (circuits, depth, rotations, n_qubits).
+        """
+        if adapter_name in self.qaa_angles:
+            return self.qaa_angles[adapter_name]
+        return self.qaa_shared[adapter_name].circuit.angles
+
     def set_adapter(self, adapter_names: str | list[str], inference_mode: bool = False) -> None:
         """Activate adapters and let them train, but for angles that stay at their start."""
         super().set_adapter(adapter_names, inference_mode=inference_mode)
@@ -105,15 +152,11 @@ class QAALayer(AdapterLayer):
 
     def add_branch(self, result: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Compute result + scaling * (W_up z + b_up) in one pass, in the dtype of `result`."""
-        return project(
-            result,
-            x,
-            self.qaa_angles[adapter_name],
-            self.qaa_up_proj[adapter_name],
-            self.qaa_up_proj_bias.get(adapter_name),
-            self.qaa_circuit[adapter_name],
-            self.qaa_scaling[adapter_name],
-        )
+        circuit, scaling = self.qaa_circuit[adapter_name], self.qaa_scaling[adapter_name]
+        weight, bias = self.qaa_up_proj[adapter_name], self.qaa_up_proj_bias.get(adapter_name)
+        if (membership := self.qaa_shared.get(adapter_name)) is not None:
+            return project_values(result, membership.values(x), weight, bias, circuit, scaling)
+        return project(result, x, self.qaa_angles[adapter_name], weight, bias, circuit, scaling)
 
     def get_delta_weight(self, adapter_name: str) -> NoReturn:
         """Raise NotMergeableError: no weight matrix computes the branch."""

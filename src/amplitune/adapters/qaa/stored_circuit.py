@@ -93,7 +93,7 @@ def stored_circuits(folder: Path | str) -> dict[str, StoredCircuit]:
     found = {}
     for key in sorted(tensors):
         name, _, attribute = key.rpartition(".")
-        if attribute == "qaa_up_proj":
+        if attribute in ("qaa_angles", "qaa_up_proj") and name.removeprefix(_PEFT_PREFIX) not in found:
             module = name.removeprefix(_PEFT_PREFIX)
             found[module] = _stored(module, name, config, tensors, path)
     if not found:

@@ -38,11 +38,11 @@ def circuit_measures(layer: QAALayer, inputs: Tensor) -> dict[str, float]:
     rows = inputs.detach().to("cpu", torch.float64)
     rows = rows[rows.isfinite().all(dim=1) & rows.any(dim=1)]
     rows = rows[:: max(1, -(-len(rows) // ROWS))]
-    adapters = [name for name in layer.active_adapters if name in layer.qaa_angles]
+    adapters = [name for name in layer.active_adapters if name in layer.qaa_circuit]
     if len(rows) < 2 or not adapters:
         return {}
     circuit = layer.qaa_circuit[adapters[0]]
-    angles = layer.qaa_angles[adapters[0]].detach().to("cpu", torch.float64)
+    angles = layer.angles_of(adapters[0]).detach().to("cpu", torch.float64)
     encoded = normalized(encode(rows, rows.dtype, multiple=2**circuit.n_qubits))
     fidelities = (encoded @ encoded.T).square()
     count = len(rows)
