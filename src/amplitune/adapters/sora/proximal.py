@@ -103,16 +103,22 @@ def scheduled_lambda(
 
 
 @torch.no_grad()
-def proximal_step(optimizer: Optimizer, _args: Any = None, _kwargs: Any = None) -> None:
-    """Shrink the gates of an optimizer's SoRA groups; its signature is that of a step post hook.
+def proximal_step(optimizer: Optimizer) -> None:
+    """Shrink the gates of an optimizer's SoRA groups, and count the step in each.
 
-    A gate without a gradient is left alone, as by the optimizer itself.
+    A gate without a gradient is left alone, as by the optimizer itself. A step that a fused optimizer has
+    left out because a gradient scaler found an infinity is none.
 
     Args:
         optimizer: an optimizer whose gate groups carry "sora_step" and the fields of the schedule.
     """
+    # A scaler sets it for an optimizer that looks at it inside of its step; it does not call the others.
+    found_inf = getattr(optimizer, "found_inf", None)
+    if found_inf is not None and bool(found_inf):
+        return
     for group in optimizer.param_groups:
-        if "sora_step" not in group:
+        # DeepSpeed's ZeRO-3 steps one group after the other, the others being empty meanwhile.
+        if "sora_step" not in group or not group["params"]:
             continue
         threshold = scheduled_lambda(
             group["sora_step"],
@@ -128,6 +134,27 @@ def proximal_step(optimizer: Optimizer, _args: Any = None, _kwargs: Any = None) 
             if gate.grad is not None:
                 gate.copy_(shrink(gate, threshold))
         group["sora_step"] += 1
+
+
+class _OncePerStep:
+    """Runs the proximal step behind an optimizer's own.
+
+    torch puts hooks around the `step` of a class and around that of the class it inherits from, so that they
+    run twice where the one calls the other.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.due = False
+        optimizer.register_step_pre_hook(self.before)
+        optimizer.register_step_post_hook(self.after)
+
+    def before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self.due = True
+
+    def after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self.due:
+            proximal_step(optimizer)
+        self.due = False
 
 
 def create_sora_optimizer(
@@ -153,7 +180,7 @@ def create_sora_optimizer(
     once per optimizer step, not per micro-batch, and not when a gradient scaler skips the step. The
     schedule's position is kept in the group, so `state_dict` saves it and a resumed optimizer goes on; the
     hook itself is not part of a state dict, so resume by creating the optimizer again and loading the state
-    into it.
+    into it. A copy of an optimizer (`copy.deepcopy`, pickle) has lost it: torch copies no hooks.
 
     Args:
         model: a PeftModel with trainable SoRA adapters; what else is trainable is optimized too.
@@ -171,8 +198,8 @@ def create_sora_optimizer(
         An instance of `optimizer_cls`.
 
     Raises:
-        ConfigError: the model has no trainable SoRA gates, or gates narrower than float32; or the schedule is
-            incomplete.
+        ConfigError: the model has no trainable SoRA gates, or gates narrower than float32; the schedule is
+            incomplete; or the optimizer's step runs no hooks.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.3; github.com/TsinghuaC3I/SoRA.
@@ -208,7 +235,13 @@ def create_sora_optimizer(
             }
         )
     optimizer = optimizer_cls(groups, lr=lr, **kwargs)  # type: ignore[call-arg]
-    optimizer.register_step_post_hook(proximal_step)
+    if not getattr(type(optimizer).step, "hooked", False):
+        raise ConfigError(
+            "`optimizer_cls` must make an optimizer whose step runs hooks, as any torch.optim.Optimizer "
+            f"does that calls super().__init__, but {type(optimizer).__name__} does not: its gates would "
+            "never shrink. Create the torch optimizer first, and wrap it afterwards."
+        )
+    _OncePerStep(optimizer)
     return optimizer
 
 
