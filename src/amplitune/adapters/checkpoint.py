@@ -1,6 +1,6 @@
 """The check that an adapter's file holds exactly the tensors that the adapter needs."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from peft.tuners.tuners_utils import BaseTunerLayer
@@ -10,43 +10,74 @@ from amplitune.errors import ConfigError
 
 _PEFT_PREFIX = "base_model.model."
 _SHOWN = 4
+_ADVICE = (
+    "The adapter was saved from another model or with another config, or the file is damaged: load it with "
+    "the adapter_config.json saved beside it, on the base model that the config names."
+)
 
 
 def check_adapter_keys(
     model: nn.Module,
     layer_cls: type[BaseTunerLayer],
     adapter_name: str,
-    state_dict: dict[str, Tensor],
+    state_dict: Mapping[str, Tensor],
+    biases: Collection[str] = (),
 ) -> None:
-    """Raise if a state dict lacks a tensor of the adapter, or has one that has no place in the model.
+    """Raise unless a state dict has all of the adapter's tensors, in their shapes, and none beside them.
 
     Args:
         model: the model with the adapter's layers in place.
         layer_cls: the class of the method's layers.
         adapter_name: the adapter that is being loaded.
         state_dict: tensors by the names they have in the model, adapter name included.
+        biases: names of the base model's biases that are trained and saved with the adapter.
 
     Raises:
-        ConfigError: with the number and the first few of the missing and the unexpected keys.
+        ConfigError: with the number and the first few of the missing and the unexpected keys, or of the
+            tensors of another shape or of integers.
     """
-    known = set(model.state_dict())
-    given = {key if key in known else key.removeprefix(_PEFT_PREFIX) for key in state_dict}
-    own = {
-        f"{module_name}.{attribute}.{adapter_name}"
+    known = model.state_dict()
+    given = {
+        key if key in known else key.removeprefix(_PEFT_PREFIX): value for key, value in state_dict.items()
+    }
+    own: dict[str, Tensor] = {
+        f"{module_name}.{attribute}.{adapter_name}": getattr(module, attribute)[adapter_name]
         for module_name, module in model.named_modules()
         if isinstance(module, layer_cls)
         for attribute in module.adapter_layer_names
         if adapter_name in getattr(module, attribute)
     }
-    missing = own - given
-    unexpected = given - own - {key for key in known if _may_come_along(key, model, adapter_name)}
+    own |= {name: known[name] for name in biases}
+    beside = {key: value for key, value in known.items() if _may_come_along(key, model, adapter_name)}
+    missing, unexpected = own.keys() - given.keys(), given.keys() - own.keys() - beside.keys()
     if missing or unexpected:
         raise ConfigError(
             f"The file of adapter {adapter_name!r} must hold exactly the {len(own)} tensors of its config"
-            f"{_listed('but lacks', missing)}{_listed('but adds', unexpected)}. The adapter was saved from "
-            "another model or with another config, or the file is damaged: load it with the "
-            "adapter_config.json saved beside it, on the base model that the config names."
+            f"{_listed('but lacks', missing)}{_listed('but adds', unexpected)}. {_ADVICE}"
         )
+    wrong = [
+        f"{name} ({_described(value)} instead of {_described(expected)})"
+        for name, expected in (beside | own).items()
+        if (value := given.get(name)) is not None and not _fits(value, expected)
+    ]
+    if wrong:
+        raise ConfigError(
+            f"The file of adapter {adapter_name!r} must hold tensors that fit its config and the model"
+            f"{_listed('but does not in', wrong)}. {_ADVICE}"
+        )
+
+
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    return _shape(value) == _shape(expected) and value.is_floating_point() == expected.is_floating_point()
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')} {_shape(tensor)}"
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    # DeepSpeed's ZeRO-3 keeps the shape of a parameter that is not gathered beside it.
+    return tuple(getattr(tensor, "ds_shape", tensor.shape))
 
 
 def _may_come_along(key: str, model: nn.Module, adapter_name: str) -> bool:

@@ -2,11 +2,13 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from peft import PeftConfig
 
 from amplitune.adapters.file_format import FORMAT_VERSION, check_format_version, check_keys
+from amplitune.adapters.loading import await_tensors
 from amplitune.errors import ConfigError
 
 
@@ -64,6 +66,17 @@ class TargetingConfig(PeftConfig):
             check_format_version(kwargs["format_version"])
         check_keys(cls.__name__, kwargs, {entry.name for entry in dataclasses.fields(cls) if entry.init})
         return super().__new__(cls)
+
+    @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str, subfolder: str | None = None, **kwargs: Any
+    ) -> PeftConfig:
+        """Read a config from its folder or the hub; what peft loads an adapter by, before it has tensors."""
+        config: PeftConfig = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
+        folder = Path(pretrained_model_name_or_path, subfolder or "")
+        if folder.is_dir():
+            await_tensors(config, folder)
+        return config
 
     def __post_init__(self) -> None:
         """Turn lists into sets, as peft does, and check that the fields agree with each other."""
