@@ -27,6 +27,13 @@ class MergeableLayer(AdapterLayer):
         """Compute db, shape (d_out,); None where the adapter has no bias."""
         return None
 
+    def check_mergeable(self, adapter_name: str) -> None:
+        """Raise NotMergeableError where an adapter has no equivalent change of this layer's weight and bias.
+
+        Args:
+            adapter_name: an adapter; one that this layer does not have is passed over.
+        """
+
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Add the adapters to the base weight and bias.
 
@@ -35,9 +42,13 @@ class MergeableLayer(AdapterLayer):
             adapter_names: the adapters; by default the active ones.
 
         Raises:
+            NotMergeableError: `check_mergeable` raises it for one of the adapters.
             ConfigError: with `safe_merge`, the merged weight or bias has infinite or NaN entries.
         """
-        for adapter_name in check_adapters_to_merge(self, adapter_names):
+        names = check_adapters_to_merge(self, adapter_names)
+        for adapter_name in names:
+            self.check_mergeable(adapter_name)
+        for adapter_name in names:
             if not self.has_adapter(adapter_name):
                 continue
             weight, bias = self._base_plus(adapter_name, sign=1)

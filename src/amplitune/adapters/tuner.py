@@ -12,7 +12,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys
-from amplitune.adapters.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
+from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.adapters.patterns import check_patterns_match
 from amplitune.errors import ConfigError, near_matches
@@ -61,13 +61,10 @@ class AdapterTuner(BaseTuner):
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Wrap the target modules; no match is a ConfigError that names near matches."""
-        config: Any = self.peft_config[adapter_name]
-        check_readable(config)
-        trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         try:
             super().inject_adapter(model, adapter_name, *args, **kwargs)
-            adapter_made(config, model, adapter_name, trainable)
         except NoMatchingPeftModuleError as error:
+            config: Any = self.peft_config[adapter_name]
             targets = config.target_modules
             kinds = tuple(kind for layer_cls in self.layer_classes for kind in layer_cls.wraps)
             names = {
@@ -117,6 +114,28 @@ class AdapterTuner(BaseTuner):
             "name the layers inside it, or exclude it with `exclude_modules`."
         )
 
+    def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
+        """Merge adapters, the active ones by default; where one cannot be merged, none is."""
+        self._check_mergeable(adapter_names)
+        super().merge_adapter(adapter_names, safe_merge)
+
+    def _unload_and_optionally_merge(
+        self,
+        merge: bool = True,
+        progressbar: bool = False,
+        safe_merge: bool = False,
+        adapter_names: list[str] | None = None,
+    ) -> Any:
+        if merge:
+            self._check_mergeable(adapter_names)
+        return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
+
+    def _check_mergeable(self, adapter_names: list[str] | None) -> None:
+        for layer in self.model.modules():
+            if isinstance(layer, MergeableLayer):
+                for adapter_name in layer.active_adapters if adapter_names is None else adapter_names:
+                    layer.check_mergeable(adapter_name)
+
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
         """Hand `adapter_names=` to the layers; without this hook, peft drops it in silence."""
@@ -138,12 +157,7 @@ class AdapterTuner(BaseTuner):
         missing keys in `from_pretrained` alone, and drops unexpected ones.
         """
         remapped = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
-        try:
-            check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped)
-        except ConfigError:
-            remove_unloaded(model, cls.tuner_layer_cls, cls.prefix, config, adapter_name)
-            raise
-        tensors_loaded(config)
+        check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped)
         return remapped
 
 

@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.adapters.qaa.merging import MergeableQAALayer
 from amplitune.adapters.qaa.shared import Membership, SharedCircuit
-from amplitune.errors import ConfigError, NotMergeableError
+from amplitune.errors import ConfigError
 from amplitune.quantum import Circuit, project, qubits_for
 from amplitune.quantum.projection import project_values
 
 
-class QAALayer(AdapterLayer):
+class QAALayer(MergeableQAALayer):
     """A frozen layer with a parametrised quantum circuit beside it.
 
         z = expectation(x, angles, circuit),   y = W0 x (+ b0) + scaling * (W_up z + b_up)
@@ -158,27 +158,6 @@ class QAALayer(AdapterLayer):
             return project_values(result, membership.values(x), weight, bias, circuit, scaling)
         return project(result, x, self.qaa_angles[adapter_name], weight, bias, circuit, scaling)
 
-    def get_delta_weight(self, adapter_name: str) -> NoReturn:
-        """Raise NotMergeableError: no weight matrix computes the branch."""
-        raise NotMergeableError(NOT_MERGEABLE)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> NoReturn:
-        """Raise NotMergeableError: no weight matrix computes the branch."""
-        raise NotMergeableError(NOT_MERGEABLE)
-
-    def unmerge(self) -> NoReturn:
-        """Raise NotMergeableError: nothing was merged."""
-        raise NotMergeableError(NOT_MERGEABLE)
-
 
 class QAALinear(QAALayer, LinearAdapterLayer):
     """A frozen linear layer with a parametrised quantum circuit beside it."""
-
-
-NOT_MERGEABLE = (
-    "A QAA adapter must stay beside its base layer; it cannot be merged. Its values z are quadratic in the "
-    "input x and divided by |x|^2, so no weight matrix W0 + dW computes W0 x + s (W_up z + b_up). (Those of "
-    "the readout 'interferometric' with norm 'restore' are linear in x; merging them is not implemented.) "
-    "Keep the adapter: save_pretrained writes it alone, unload() gives the base model back. "
-    "If the weights have to be merged, train with SoRAConfig or peft's LoraConfig instead."
-)
