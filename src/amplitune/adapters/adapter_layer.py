@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
-from peft.utils import resolve_quantization_backend
 from torch import Tensor, nn
 
 from amplitune.adapters.mixed_batch import check_mixed_batch, rows_by_adapter
+from amplitune.adapters.quantized_base import check_passes_gradient, device_of, find_backend
 from amplitune.adapters.targeting import TargetingConfig
 
 
@@ -47,7 +47,12 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         self.merged_adapters: list[str] = []
         wrapped = self.get_base_layer()
         self.in_features, self.out_features = self.features(wrapped, module_name)
-        self.quantization_backend = resolve_quantization_backend(wrapped, **quantization_kwargs)
+        self.quantization_backend = find_backend(wrapped, **quantization_kwargs)
+
+    @classmethod
+    def goes_around(cls, module: nn.Module) -> bool:
+        """Whether `module` is of a kind that it wraps."""
+        return isinstance(module, cls.wraps)
 
     @classmethod
     def features(cls, module: nn.Module, module_name: str) -> tuple[int, int]:
@@ -90,6 +95,13 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         """Put a new adapter where the base layer is, and let it train if it is active."""
         self._move_adapter_to_device_of_base_layer(adapter_name)
         self.set_adapter(self.active_adapters, inference_mode=config.inference_mode)
+
+    def _get_base_layer_device_and_dtype(
+        self, base_layer: nn.Module
+    ) -> tuple[torch.device | None, torch.dtype | None]:
+        """Find where the base layer is; peft knows it only of weights of some names."""
+        device, dtype = super()._get_base_layer_device_and_dtype(base_layer)
+        return device_of(base_layer) if device is None else device, dtype
 
     def _move_adapter_to_device_of_base_layer(
         self, adapter_name: str, device: torch.device | None = None
@@ -136,6 +148,8 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         if self.disable_adapters and self.merged:
             self.unmerge()
         result: Tensor = self.base_layer(x, *args, **kwargs)
+        if self.quantization_backend is not None and self.training:
+            check_passes_gradient(self.get_base_layer(), x, result)
         if self.disable_adapters or self.merged:
             return result
         dtype = result.dtype

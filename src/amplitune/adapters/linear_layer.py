@@ -2,10 +2,12 @@
 
 from typing import Any
 
+from peft.tuners.tuners_utils import _get_in_out_features
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
 from amplitune.adapters.adapter_layer import AdapterLayer
+from amplitune.adapters.quantized_base import is_quantized_linear
 from amplitune.adapters.targeting import TargetingConfig
 
 
@@ -14,7 +16,8 @@ class LinearAdapterLayer(AdapterLayer):
 
         y = W0 x (+ b0) + sum over active adapters of branch(x),   x (..., d_in), y (..., d_out)
 
-    The base layer is `nn.Linear`, or GPT-2's `Conv1D`, which stores its weight as (d_in, d_out).
+    The base layer is `nn.Linear`, or GPT-2's `Conv1D`, which stores its weight as (d_in, d_out), or a linear
+    layer of another class with a quantised weight.
     """
 
     wraps = (nn.Linear, Conv1D)
@@ -32,6 +35,11 @@ class LinearAdapterLayer(AdapterLayer):
         self.is_transposed = isinstance(self.get_base_layer(), Conv1D)
 
     @classmethod
+    def goes_around(cls, module: nn.Module) -> bool:
+        """Whether `module` is linear, its weight quantised or not."""
+        return super().goes_around(module) or is_quantized_linear(module)
+
+    @classmethod
     def features(cls, module: nn.Module, module_name: str) -> tuple[int, int]:
         """Find the widths of a linear layer.
 
@@ -43,5 +51,7 @@ class LinearAdapterLayer(AdapterLayer):
             weight: Any = module.weight
             d_in, d_out = weight.ds_shape if hasattr(weight, "ds_shape") else weight.shape
             return int(d_in), int(d_out)
+        if is_quantized_linear(module):
+            return _get_in_out_features(module)
         linear: Any = module
         return linear.in_features, linear.out_features

@@ -8,6 +8,7 @@ from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor
 
 from amplitune.adapters.adapter_layer import AdapterLayer
+from amplitune.adapters.quantized_base import KeptWeight, check_weight_can_change, read_weight, write_weight
 from amplitune.errors import ConfigError
 
 
@@ -18,6 +19,8 @@ class MergeableLayer(AdapterLayer):
 
     A subclass computes `get_delta_weight` and, where an adapter has a bias, `get_delta_bias`.
     """
+
+    _kept_weight: KeptWeight | None = None
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Compute dW in the layout of the base weight."""
@@ -33,9 +36,27 @@ class MergeableLayer(AdapterLayer):
         Args:
             adapter_name: an adapter; one that this layer does not have is passed over.
         """
+        if self.has_adapter(adapter_name) and self.quantization_backend is not None:
+            check_weight_can_change(self.get_base_layer(), self.quantization_backend)
+
+    def get_base_weight(self) -> Tensor:
+        """Read the weight of the base layer, dequantised where it is quantised."""
+        if self.quantization_backend is None:
+            return super().get_base_weight()
+        return read_weight(self.get_base_layer(), self.quantization_backend)
+
+    def set_base_weight(self, weight_data: Tensor) -> None:
+        """Write the weight of the base layer, quantised as it was."""
+        if self.quantization_backend is None:
+            super().set_base_weight(weight_data)
+        else:
+            write_weight(self, self.quantization_backend, weight_data)
 
     def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
         """Add the adapters to the base weight and bias.
+
+        A quantised weight is dequantised and, with the adapters added, quantised again. It is kept until
+        `unmerge`, as subtracting the adapters from what is left of them would not bring it back.
 
         Args:
             safe_merge: leave them as they are and raise if the sum is not finite.
@@ -45,46 +66,63 @@ class MergeableLayer(AdapterLayer):
             NotMergeableError: `check_mergeable` raises it for one of the adapters.
             ConfigError: with `safe_merge`, the merged weight or bias has infinite or NaN entries.
         """
-        names = check_adapters_to_merge(self, adapter_names)
-        for adapter_name in names:
-            self.check_mergeable(adapter_name)
-        for adapter_name in names:
-            if not self.has_adapter(adapter_name):
-                continue
-            weight, bias = self._base_plus(adapter_name, sign=1)
-            finite = [torch.isfinite(merged).all() for merged in (weight, bias) if merged is not None]
-            if safe_merge and not all(finite):
-                raise ConfigError(
-                    f"`safe_merge` needs finite weights, but merging adapter {adapter_name!r} gives "
-                    "infinities or NaNs detected in the merged weights. The adapter seems to be broken: "
-                    "train it again with a lower learning rate."
-                )
-            self._set_base(weight, bias)
-            self.merged_adapters.append(adapter_name)
+        names = [name for name in check_adapters_to_merge(self, adapter_names) if self.has_adapter(name)]
+        if not names:
+            return
+        for name in names:
+            self.check_mergeable(name)
+        weight, bias = self._weight_plus(names, sign=1), self._bias_plus(names, sign=1)
+        if safe_merge and not all(
+            torch.isfinite(merged).all() for merged in (weight, bias) if merged is not None
+        ):
+            raise ConfigError(
+                f"`safe_merge` needs finite weights, but merging {', '.join(map(repr, names))} gives "
+                "infinities or NaNs detected in the merged weights. The adapter seems to be broken: train "
+                "it again with a lower learning rate."
+            )
+        if self.quantization_backend is not None:
+            warnings.warn(
+                f"Merging rounds weights quantised by {self.quantization_backend.backend_name} again, so the "
+                "outputs can differ from those before: measure the merged model before you use it.",
+                stacklevel=2,
+            )
+            if not self.merged:
+                self._kept_weight = KeptWeight.of(self.get_base_layer())
+        self.set_base_weight(weight)
+        self._set_base_bias(bias)
+        self.merged_adapters.extend(names)
 
     def unmerge(self) -> None:
-        """Subtract the merged adapters from the base weight and bias."""
+        """Subtract the merged adapters from the base weight and bias; put a quantised weight back."""
         if not self.merged:
             warnings.warn("Already unmerged. Nothing to do.", stacklevel=2)
             return
-        while self.merged_adapters:
-            adapter_name = self.merged_adapters.pop()
-            if self.has_adapter(adapter_name):
-                self._set_base(*self._base_plus(adapter_name, sign=-1))
+        names = [name for name in self.merged_adapters if self.has_adapter(name)]
+        if self._kept_weight is None:
+            self.set_base_weight(self._weight_plus(names, sign=-1))
+        else:
+            self._kept_weight.put_back(self.get_base_layer())
+            self._kept_weight = None
+        self._set_base_bias(self._bias_plus(names, sign=-1))
+        self.merged_adapters.clear()
+
+    # One rounding to the dtype, after the sum.
+    @torch.no_grad()
+    def _weight_plus(self, adapter_names: list[str], sign: int) -> Tensor:
+        weight = total = self.get_base_weight()
+        for adapter_name in adapter_names:
+            total = total + sign * self.get_delta_weight(adapter_name)
+        return total.to(weight.dtype)
 
     @torch.no_grad()
-    def _base_plus(self, adapter_name: str, sign: int) -> tuple[Tensor, Tensor | None]:
-        # One rounding to the weight's dtype, after the sum.
-        weight = self.get_base_weight()
-        merged = (weight + sign * self.get_delta_weight(adapter_name)).to(weight.dtype)
-        delta = self.get_delta_bias(adapter_name)
-        if delta is None:
-            return merged, None
-        bias: Any = self.get_base_layer().bias
-        return merged, (bias + sign * delta).to(bias.dtype)
+    def _bias_plus(self, adapter_names: list[str], sign: int) -> Tensor | None:
+        deltas = [delta for name in adapter_names if (delta := self.get_delta_bias(name)) is not None]
+        if not deltas:
+            return None
+        base: Any = self.get_base_layer()
+        return (base.bias + sign * sum(deltas)).to(base.bias.dtype)
 
-    def _set_base(self, weight: Tensor, bias: Tensor | None) -> None:
-        self.set_base_weight(weight)
+    def _set_base_bias(self, bias: Tensor | None) -> None:
         if bias is not None:
             base: Any = self.get_base_layer()
             base.bias.data = bias

@@ -66,9 +66,10 @@ class AdapterTuner(BaseTuner):
         except NoMatchingPeftModuleError as error:
             config: Any = self.peft_config[adapter_name]
             targets = config.target_modules
-            kinds = tuple(kind for layer_cls in self.layer_classes for kind in layer_cls.wraps)
             names = {
-                name.rsplit(".", 1)[-1] for name, module in model.named_modules() if isinstance(module, kinds)
+                name.rsplit(".", 1)[-1]
+                for name, module in model.named_modules()
+                if any(layer_cls.goes_around(module) for layer_cls in self.layer_classes)
             }
             wanted = sorted(targets)[0] if isinstance(targets, set) and targets else str(targets)
             raise ConfigError(
@@ -105,7 +106,7 @@ class AdapterTuner(BaseTuner):
         reasons = _NEVER_RUN | cls.refusals
         reason = next((f" {why}" for kind, why in reasons.items() if isinstance(module, kind)), "")
         for layer_cls in cls.layer_classes:
-            if isinstance(module, layer_cls.wraps) and not reason:
+            if layer_cls.goes_around(module) and not reason:
                 return layer_cls
         kinds = ", ".join(kind.__name__ for layer_cls in cls.layer_classes for kind in layer_cls.wraps)
         raise ConfigError(

@@ -191,6 +191,7 @@ class ControlLinear(MergeableLayer, LinearAdapterLayer):
         Args:
             adapter_name: an adapter; one that this layer does not have is passed over.
         """
+        super().check_mergeable(adapter_name)
         if not self.has_adapter(adapter_name):
             return
         config = self.control_config[adapter_name]
