@@ -12,6 +12,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys
+from amplitune.adapters.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.adapters.patterns import check_patterns_match
@@ -61,10 +62,13 @@ class AdapterTuner(BaseTuner):
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Wrap the target modules; no match is a ConfigError that names near matches."""
+        config: Any = self.peft_config[adapter_name]
+        check_readable(config)
+        trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         try:
             super().inject_adapter(model, adapter_name, *args, **kwargs)
+            adapter_made(config, model, adapter_name, trainable)
         except NoMatchingPeftModuleError as error:
-            config: Any = self.peft_config[adapter_name]
             targets = config.target_modules
             names = {
                 name.rsplit(".", 1)[-1]
@@ -158,7 +162,12 @@ class AdapterTuner(BaseTuner):
         missing keys in `from_pretrained` alone, and drops unexpected ones.
         """
         remapped = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
-        check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped)
+        try:
+            check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped)
+        except ConfigError:
+            remove_unloaded(model, cls.tuner_layer_cls, cls.prefix, config, adapter_name)
+            raise
+        tensors_loaded(config)
         return remapped
 
 

@@ -1,12 +1,20 @@
 """The tuner that puts QAA adapters into a model."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
+from amplitune.adapters.qaa.convolution import QAAConvolution
 from amplitune.adapters.qaa.layer import QAALayer, QAALinear
 from amplitune.adapters.qaa.shared import siblings_of
 from amplitune.adapters.tuner import AdapterTuner
+
+_NO_AMPLITUDES = (
+    "An index has no amplitudes: as a basis state of ceil(log2(num_embeddings)) qubits it would give values "
+    "that follow the bits of the index, under the paper's circuit a sign times a constant, and say nothing "
+    "of the token. Adapt the linear layers behind it with QAA, the embedding itself with SoRAConfig, with "
+    "`trainable_token_indices` of peft's LoraConfig, or in full with `modules_to_save`."
+)
 
 
 class QAAModel(AdapterTuner):
@@ -14,7 +22,8 @@ class QAAModel(AdapterTuner):
 
     prefix = "qaa_"
     tuner_layer_cls = QAALayer
-    layer_classes = (QAALinear,)
+    layer_classes = (QAALinear, QAAConvolution)
+    refusals: ClassVar[dict[type[nn.Module], str]] = {nn.Embedding: _NO_AMPLITUDES}
 
     def _create_and_replace(
         self,
