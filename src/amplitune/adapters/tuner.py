@@ -16,6 +16,7 @@ from amplitune.adapters.loading import adapter_made, check_readable, remove_unlo
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.adapters.patterns import check_patterns_match
+from amplitune.adapters.tied_weights import untie
 from amplitune.errors import ConfigError, near_matches
 
 
@@ -121,7 +122,7 @@ class AdapterTuner(BaseTuner):
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
         """Merge adapters, the active ones by default; where one cannot be merged, none is."""
-        self._check_mergeable(adapter_names)
+        self._prepare_merge(adapter_names)
         super().merge_adapter(adapter_names, safe_merge)
 
     def _unload_and_optionally_merge(
@@ -132,14 +133,24 @@ class AdapterTuner(BaseTuner):
         adapter_names: list[str] | None = None,
     ) -> Any:
         if merge:
-            self._check_mergeable(adapter_names)
+            self._prepare_merge(adapter_names)
         return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
-    def _check_mergeable(self, adapter_names: list[str] | None) -> None:
+    def _prepare_merge(self, adapter_names: list[str] | None) -> None:
+        """Ask every layer before the first is merged, and untie what a merge would change elsewhere."""
+        layers: list[MergeableLayer] = []
         for layer in self.model.modules():
             if isinstance(layer, MergeableLayer):
-                for adapter_name in layer.active_adapters if adapter_names is None else adapter_names:
+                names = layer.active_adapters if adapter_names is None else adapter_names
+                for adapter_name in names:
                     layer.check_mergeable(adapter_name)
+                if any(layer.has_adapter(adapter_name) for adapter_name in names):
+                    layers.append(layer)
+        untie(self.model, layers)
+
+    def _get_tied_target_modules(self, model: nn.Module) -> list[str]:
+        """Leave out peft's advice to untie weights before they are merged."""
+        return []
 
     @contextmanager
     def _enable_peft_forward_hooks(self, *args: Any, **kwargs: Any) -> Iterator[None]:
