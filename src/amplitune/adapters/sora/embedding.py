@@ -16,9 +16,10 @@ class SoRAEmbedding(SoRALayer):
         y = W0[x] + (lora_alpha / r) B (g * A[:, x]),   x (...) indices, y (..., embedding_dim)
 
     `sora_A` (r, num_embeddings) and `sora_B` (embedding_dim, r). A starts at zero and B standard normal, as
-    LoRA's do: what training does not see stays as it is. The base layer's `padding_idx`, `scale_grad_by_freq`
-    and `sparse` hold for A too. Its `max_norm` is for its own rows and does not limit A. An `embed_scale`
-    multiplies the branch as it does the row. `lora_dropout` has no effect: an index cannot be dropped.
+    LoRA's do: what training does not see stays as it is. The base layer's `padding_idx` and
+    `scale_grad_by_freq` hold for A too. Its `sparse` does not: a sparse gradient of rows cannot be one of A's
+    columns. Its `max_norm` is for its own rows and does not limit A. An `embed_scale` multiplies the branch
+    as it does the row. `lora_dropout` has no effect: an index cannot be dropped.
     """
 
     wraps = (nn.Embedding,)
@@ -58,7 +59,6 @@ class SoRAEmbedding(SoRALayer):
             self.sora_A[adapter_name].T,
             padding_idx=base.padding_idx,
             scale_grad_by_freq=base.scale_grad_by_freq,
-            sparse=base.sparse,
         )
         gated = ranks * self.sora_gate[adapter_name]
         added = functional.linear(gated, self.sora_B[adapter_name]) * self.sora_scaling[adapter_name]
@@ -82,11 +82,11 @@ class SoRAEmbedding(SoRALayer):
         gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
         return (gated @ self.sora_A[adapter_name]).T * self.sora_scaling[adapter_name]
 
-    def check_merge_allowed(self) -> None:
-        """Refuse where the base layer would limit the norm of what is merged."""
-        super().check_merge_allowed()
+    def check_mergeable(self, adapter_name: str) -> None:
+        """Raise NotMergeableError where the base layer would limit the norm of what is merged."""
+        super().check_mergeable(adapter_name)
         max_norm: Any = self.get_base_layer().max_norm
-        if max_norm is not None:
+        if max_norm is not None and self.has_adapter(adapter_name):
             raise NotMergeableError(
                 f"An adapter of an embedding with max_norm={max_norm} cannot be merged: the embedding would "
                 "scale the merged rows down to that norm when it looks them up, and keep them so. Keep the "

@@ -65,20 +65,16 @@ class SoRALayer(MergeableLayer):
         self.sora_scaling[adapter_name] = config.scaling_of(module_name)
         self.place_adapter(adapter_name, config)
 
-    def check_merge_allowed(self) -> None:
-        """Raise NotMergeableError when the base layer would not keep a merged weight."""
+    def check_mergeable(self, adapter_name: str) -> None:
+        """Raise NotMergeableError when the base layer would not keep a merged weight; see MergeableLayer."""
+        super().check_mergeable(adapter_name)
         base = self.get_base_layer()
-        if is_parametrized(base, "weight") or hasattr(base, "weight_g"):
+        if self.has_adapter(adapter_name) and (is_parametrized(base, "weight") or hasattr(base, "weight_g")):
             raise NotMergeableError(
                 f"An adapter cannot be merged into a {type(base).__name__} that computes its weight from "
                 "other tensors (torch.nn.utils.parametrize or weight_norm). Keep the adapter beside it, or "
                 "remove the parametrization first."
             )
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the adapters to the base weight; see MergeableLayer."""
-        self.check_merge_allowed()
-        super().merge(safe_merge, adapter_names)
 
     @torch.no_grad()
     def lora_tensors(self, adapter_name: str) -> dict[str, Tensor]:
