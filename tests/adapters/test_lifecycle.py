@@ -3,11 +3,12 @@
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor, nn
 
@@ -78,14 +79,45 @@ def test_a_bfloat16_model_trains_a_float32_adapter(
     method: str, architecture: Architecture, make_config: MakeConfig, tokens: Tensor
 ) -> None:
     base = architecture.model().to(torch.bfloat16)
-    model = get_peft_model(base, make_config(method, architecture), autocast_adapter_dtype=False)
-    dtypes = {parameter.dtype for name, parameter in model.named_parameters() if f".{method}_" in name}
-    assert dtypes == {torch.float32}
+    model = get_peft_model(base, make_config(method, architecture))
+    assert own_dtypes(model, method) == {torch.float32}
     outputs: list[Tensor] = []
     layer = adapter_layers(model)[0]
     layer.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     assert torch.isfinite(torch.tensor(train_one_step(model, architecture, tokens)))
     assert outputs[0].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
+def test_autocast_adapter_dtype_false_gives_the_base_layers_dtype(
+    method: str,
+    architecture: Architecture,
+    make_config: MakeConfig,
+    tokens: Tensor,
+    tmp_path: Path,
+    low_cpu_mem_usage: bool,
+) -> None:
+    base = architecture.model().to(torch.bfloat16)
+    model = get_peft_model(base, make_config(method, architecture), autocast_adapter_dtype=False)
+    assert own_dtypes(model, method) == {torch.bfloat16}
+    assert train_one_step(model, architecture, tokens) > 0
+    assert all(p.grad is None or p.grad.dtype == torch.bfloat16 for p in model.parameters())
+    model.eval().save_pretrained(str(tmp_path))
+    loaded: Any = PeftModel.from_pretrained(
+        architecture.model().to(torch.bfloat16),
+        str(tmp_path),
+        autocast_adapter_dtype=False,
+        low_cpu_mem_usage=low_cpu_mem_usage,
+    )
+    assert own_dtypes(loaded, method) == {torch.bfloat16}
+    assert torch.equal(logits(loaded, tokens), logits(model, tokens))
+    loaded.load_adapter(str(tmp_path), "wide")
+    assert own_dtypes(loaded, method) == {torch.bfloat16, torch.float32}
+
+
+def own_dtypes(model: nn.Module, method: str) -> set[torch.dtype]:
+    """The dtypes of the parameters of a method's adapters."""
+    return {parameter.dtype for name, parameter in model.named_parameters() if f".{method}_" in name}
 
 
 def test_autocast(method: str, architecture: Architecture, wrap: Wrap, tokens: Tensor) -> None:

@@ -108,17 +108,29 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     ) -> None:
         """Move an adapter to the base layer's device, keeping at least float32.
 
-        peft would cast to the base layer's dtype too and, later, may cast back. A soft threshold of 3e-4 is
-        lost in bfloat16, where numbers near 1 are 0.008 apart, and so are the last bits of an angle; so the
-        adapter stays in float32 (float64 on a float64 model), also with `autocast_adapter_dtype=False`.
+        peft would cast to the base layer's dtype too and then back. A soft threshold of 3e-4 is lost in
+        bfloat16, where numbers near 1 are 0.008 apart, and so are the last bits of an angle; so an adapter is
+        in float32 (float64 on a float64 model) unless `autocast_adapter_dtype=False` asks otherwise.
         """
         base_device, base_dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())
-        device = base_device if device is None else device
-        if device is None:
-            return
         dtype = torch.float32
         if base_dtype is not None and base_dtype.is_floating_point:
             dtype = torch.promote_types(base_dtype, dtype)
+        self._place(adapter_name, base_device if device is None else device, dtype)
+
+    def cast_adapter_to_base(self, adapter_name: str) -> None:
+        """Cast an adapter to the dtype of the base layer, which may be half precision.
+
+        A base layer of integers, quantised, has no such dtype: the adapter stays as it is.
+        """
+        device, dtype = self._get_base_layer_device_and_dtype(self.get_base_layer())
+        if dtype is not None and dtype.is_floating_point and dtype.itemsize > 1:
+            self._place(adapter_name, device, dtype)
+
+    def _place(self, adapter_name: str, device: torch.device | None, dtype: torch.dtype) -> None:
+        """Move what an adapter trains; tensors on the meta device are left for peft to fill."""
+        if device is None:
+            return
         for name in self.adapter_layer_names:
             parameters = getattr(self, name)
             if adapter_name not in parameters or parameters[adapter_name].is_meta:

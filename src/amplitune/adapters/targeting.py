@@ -9,6 +9,7 @@ from peft import PeftConfig
 
 from amplitune.adapters.file_format import FORMAT_VERSION, check_format_version, check_keys
 from amplitune.adapters.loading import await_tensors
+from amplitune.adapters.model_card import say_what_to_import
 from amplitune.errors import ConfigError
 
 
@@ -44,6 +45,14 @@ class TargetingConfig(PeftConfig):
         default=None,
         metadata={"help": "Modules trained in full and saved beside the adapter, such as a classifier head."},
     )
+    bias: str = field(
+        default="none",
+        metadata={
+            "help": "Biases of the base model that are trained and saved too: 'none', 'all', or those of the "
+            "target modules, 'qaa_only', 'sora_only' or 'control_only' by the method. They are the model's "
+            "own: disabling or unloading the adapter keeps them as trained."
+        },
+    )
     init_weights: bool = field(
         default=True,
         metadata={
@@ -66,6 +75,11 @@ class TargetingConfig(PeftConfig):
             check_format_version(kwargs["format_version"])
         check_keys(cls.__name__, kwargs, {entry.name for entry in dataclasses.fields(cls) if entry.init})
         return super().__new__(cls)
+
+    def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
+        """Save the config, and say in a model card that lies beside it what to import."""
+        super().save_pretrained(save_directory, **kwargs)
+        say_what_to_import(Path(save_directory))
 
     @classmethod
     def from_pretrained(
@@ -93,6 +107,11 @@ class TargetingConfig(PeftConfig):
                     f"{getattr(self, name)!r} with target_modules: {self.target_modules!r}. Give "
                     "`target_modules` as a list of names, or put the layers into the regular expression."
                 )
+        if self.bias not in ("none", "all") and not str(self.bias).endswith("_only"):
+            raise ConfigError(
+                f"`bias` must be 'none', 'all' or the method's name and '_only', but is {self.bias!r}. Leave "
+                "it unset to keep the base model's biases frozen."
+            )
         if self.layers_pattern and self.layers_to_transform is None:
             raise ConfigError(
                 "When `layers_pattern` is specified, `layers_to_transform` must also be specified, but is "

@@ -17,7 +17,7 @@ from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.adapters.patterns import check_patterns_match
 from amplitune.adapters.tied_weights import untie
-from amplitune.errors import ConfigError, near_matches
+from amplitune.errors import ConfigError, check_choice, near_matches
 
 
 class AdapterTuner(BaseTuner):
@@ -32,6 +32,19 @@ class AdapterTuner(BaseTuner):
     refusals: ClassVar[dict[type[nn.Module], str]] = {}
     tuner_layer_cls: type[AdapterLayer]
     target_module_mapping: Any = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING
+
+    def _check_new_adapter_config(self, config: Any) -> None:
+        """Check the fields that need the method's name, before anything is changed."""
+        check_choice("bias", config.bias, ("none", "all", f"{self.prefix}only"))
+        super()._check_new_adapter_config(config)
+
+    def _cast_adapter_dtype(self, adapter_name: str, autocast_adapter_dtype: bool = True) -> None:
+        """Keep an adapter in float32, as it is made, unless the user asks for the base layer's dtype."""
+        super()._cast_adapter_dtype(adapter_name, autocast_adapter_dtype)
+        if not autocast_adapter_dtype:
+            for layer in self.model.modules():
+                if isinstance(layer, self.tuner_layer_cls):
+                    layer.cast_adapter_to_base(adapter_name)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         """Fill in `target_modules` for the architecture."""
@@ -163,6 +176,14 @@ class AdapterTuner(BaseTuner):
             yield
 
     @classmethod
+    def _get_learnable_bias_state_dict(
+        cls, model: nn.Module, state_dict: dict[str, Tensor], config: Any
+    ) -> dict[str, Tensor]:
+        """Choose the biases that are saved with the adapter; modules to save bring theirs along."""
+        biases = super()._get_learnable_bias_state_dict(model, state_dict, config)
+        return {name: bias for name, bias in biases.items() if ".modules_to_save." not in name}
+
+    @classmethod
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
@@ -173,8 +194,9 @@ class AdapterTuner(BaseTuner):
         missing keys in `from_pretrained` alone, and drops unexpected ones.
         """
         remapped = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
+        biases = cls._get_learnable_bias_state_dict(model, model.state_dict(), config)
         try:
-            check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped)
+            check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped, biases)
         except ConfigError:
             remove_unloaded(model, cls.tuner_layer_cls, cls.prefix, config, adapter_name)
             raise
