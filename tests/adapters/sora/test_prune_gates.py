@@ -108,6 +108,57 @@ def test_the_next_step_is_that_of_the_whole_adapter(
             assert all(value.numel() == 1 or value.shape == parameter.shape for value in moments)
 
 
+class Mixed(nn.Module):
+    """An embedding, a convolution with groups and one without, of words to classes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(20, 8)
+        self.grouped = nn.Conv1d(8, 4, 3, groups=2)
+        self.plain = nn.Conv1d(4, 5, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.plain(self.grouped(self.embed(x).transpose(1, 2)).tanh())
+
+
+def test_other_kinds_of_layers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = Mixed()
+    config = SoRAConfig(r=6, target_modules=["embed", "grouped", "plain"], init_weights=False)
+    model: Any = get_peft_model(copy.deepcopy(base), config)
+    embed, grouped, plain = layers(model)
+    with torch.no_grad():
+        embed.sora_gate["default"][[0, 3]] = 0
+        # Ranks 0 to 2 belong to the first group: it keeps one, and the second two.
+        grouped.sora_gate["default"][[0, 2, 4]] = 0
+        plain.sora_gate["default"].zero_()
+    optimizer = create_sora_optimizer(model, lr=1e-2, sparse_lambda=0.0)
+    x = torch.randint(0, 20, (3, 7))
+    model(x).square().mean().backward()
+    optimizer.step()
+    with torch.no_grad():
+        embed.sora_gate["default"][[0, 3]] = 0
+        grouped.sora_gate["default"][[0, 2, 4]] = 0
+        plain.sora_gate["default"].zero_()
+    expected = model(x)
+    kept = grouped.sora_gate["default"][[1, 3, 5]].tolist()
+    moments = optimizer.state[grouped.sora_B["default"]]["exp_avg"][2:, [0, 2]].clone()
+
+    assert prune_gates(model, optimizer) == 2 + 2 + 5
+    assert [len(layer.sora_gate["default"]) for layer in (embed, grouped, plain)] == [4, 4, 1]
+    assert [layer.sora_B["default"].shape[1] for layer in (embed, grouped, plain)] == [4, 2, 1]
+    assert [gate for gate in grouped.sora_gate["default"].tolist() if gate] == kept
+    assert torch.equal(optimizer.state[grouped.sora_B["default"]]["exp_avg"][2:], moments)
+    torch.testing.assert_close(model(x), expected, atol=1e-6, rtol=0)
+    model(x).square().mean().backward()
+    optimizer.step()
+
+    expected = model(x)
+    model.save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(base, str(tmp_path))
+    assert torch.equal(loaded(x), expected)
+
+
 def test_between_micro_batches_the_gradient_is_cut_too(
     llama: Architecture, wrap: Wrap, tokens: Tensor
 ) -> None:
@@ -121,6 +172,19 @@ def test_between_micro_batches_the_gradient_is_cut_too(
     assert torch.equal(layer.sora_B["default"].grad, expected)
     model(input_ids=tokens, labels=tokens).loss.backward()
     torch.testing.assert_close(layer.sora_B["default"].grad, 2 * expected)
+
+
+def test_a_loss_that_is_still_at_hand_does_no_harm(llama: Architecture, wrap: Wrap, tokens: Tensor) -> None:
+    model = wrap("sora", llama, r=4)
+    optimizer = create_sora_optimizer(model, lr=1e-2, sparse_lambda=0.0)
+    keep_ranks(model, [2, 3, 4, 1])
+    first = model(input_ids=tokens, labels=tokens).loss
+    first.backward()
+    prune_gates(model, optimizer)
+    second = model(input_ids=tokens, labels=tokens).loss
+    second.backward()
+    optimizer.step()
+    torch.testing.assert_close(first, second)
 
 
 def test_the_users_config_and_other_adapters_stay(llama: Architecture) -> None:

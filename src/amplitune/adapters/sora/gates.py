@@ -109,6 +109,15 @@ def gate_penalty(model: nn.Module, adapter_name: str = "default") -> Tensor:
     return total / sum(gate.numel() for gate in gates)
 
 
+def check_whole(module_name: str, gate: Tensor) -> None:
+    """Raise ConfigError if a gate is sharded over processes, so that its ranks cannot be chosen here."""
+    if hasattr(gate, "full_tensor") or hasattr(gate, "ds_id"):
+        raise ConfigError(
+            f"The gates must be whole on each process to be pruned, but {module_name}.sora_gate is sharded "
+            f"({type(gate).__name__}). Save the adapter, open it in one process, and prune it there."
+        )
+
+
 def _whole(gate: Tensor) -> Tensor:
     """Gather a gate that is sharded over processes (a DTensor)."""
     sharded: Any = gate.detach()

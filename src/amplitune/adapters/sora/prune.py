@@ -1,15 +1,17 @@
 """The pruning of a SoRA adapter to a plain, smaller LoRA adapter."""
 
-from collections import Counter
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 from peft import LoraConfig, PeftModel, get_peft_model
-from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import AuxiliaryTrainingWrapper
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from amplitune.adapters.patterns import exact_key
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
+from amplitune.adapters.sora.gates import check_whole, gate_sparsity, sora_layers
 from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
 from amplitune.errors import AmplituneError, ConfigError, near_matches
 
@@ -22,8 +24,10 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         B' = (lora_alpha / r) B diag(g) restricted to g != 0,   A' = A restricted to g != 0,   scale 1
 
     Logits equal the SoRA model's to float precision, modules to save included. A module keeps as many ranks
-    as it has gates (`rank_pattern`); a module without gates is no target any more. Any PEFT tool loads the
-    result, amplitune need not be installed.
+    as it has gates: `r` is the largest number of them, `rank_pattern` and `alpha_pattern` have the others, so
+    that the scale is 1 with and without the patterns. A module without gates is no target any more. Any PEFT
+    tool loads the result, amplitune need not be installed; vLLM does with a `max_lora_rank` of at least `r`,
+    if there are no modules to save and no trained biases, which it refuses in any LoRA.
 
     As with `merge_and_unload`, the base model moves into the result and its other adapters are lost: go on
     with the returned model, not with `model`.
@@ -52,6 +56,40 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         >>> lora.peft_config["default"].r, sorted(lora.peft_config["default"].target_modules)
         (1, ['0'])
     """
+    # The embeddings are not among the tensors: they move into the result with the base model.
+    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers=False)
+    training = model.training
+    base = _unload_untouched(model)
+    lora = get_peft_model(base, lora_config, adapter_name=adapter_name)
+    lora.train(training)
+    result: Any = set_peft_model_state_dict(lora, tensors, adapter_name=adapter_name)
+    if result.unexpected_keys:
+        raise AmplituneError(f"peft's LoRA did not take {result.unexpected_keys}. Please report this.")
+    return lora
+
+
+def save_as_lora(model: PeftModel, save_directory: str | Path, adapter_name: str = "default") -> None:
+    """Save what `prune_to_lora` would give and leave the model as it is, to train on.
+
+    Args:
+        model: a PeftModel with a SoRA adapter, not merged.
+        save_directory: the folder for adapter_config.json and adapter_model.safetensors; made if need be.
+        adapter_name: the adapter.
+
+    Raises:
+        ConfigError: as in `prune_to_lora`; nothing is written.
+    """
+    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers="auto")
+    lora_config.inference_mode = True
+    lora_config.save_pretrained(str(save_directory))
+    whole = {key: value.contiguous() for key, value in tensors.items()}
+    save_file(whole, Path(save_directory) / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+def _as_lora(
+    model: PeftModel, adapter_name: str, save_embedding_layers: Literal["auto"] | bool
+) -> tuple[LoraConfig, dict[str, Tensor]]:
+    """Describe the LoRA and compute its tensors, by the names under which peft saves them."""
     if not isinstance(model, PeftModel):
         raise ConfigError(
             f"`model` must be a PeftModel with a SoRA adapter, but is {type(model).__name__}. "
@@ -76,27 +114,31 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
             "is left to prune to, and LoRA has no rank 0. The base model alone (model.unload()) computes "
             "the same; train again with a smaller sparse_lambda for a LoRA."
         )
+    for name, layer in layers.items():
+        check_whole(name, layer.sora_gate[adapter_name])
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name, layer in kept.items():
         own = layer.lora_tensors(adapter_name)
         ranks[name] = len(next(iter(own.values())))
         tensors |= {f"{_PREFIX}{name}.{key}": value for key, value in own.items()}
-    # Not the embeddings: they move into the result with the base model.
-    saved = get_peft_model_state_dict(model, adapter_name=adapter_name, save_embedding_layers=False)
-    tensors |= {key: value.detach().clone() for key, value in saved.items() if not _is_sora_key(key)}
+    saved = get_peft_model_state_dict(
+        model, adapter_name=adapter_name, save_embedding_layers=save_embedding_layers
+    )
+    for key, value in saved.items():
+        if not _is_sora_key(key):
+            # A module that is no target any more has its trained bias under the base model's name.
+            name = key.removeprefix(_PREFIX).removesuffix(".base_layer.bias")
+            key = f"{_PREFIX}{name}.bias" if name in layers.keys() - kept.keys() else key
+            tensors[key] = value.detach().clone()
     lora_config = _lora_config(config, model.get_base_model(), ranks)
+    if config.bias != "none":
+        # "lora_only" would leave the trained biases of modules that are no targets any more behind.
+        lora_config.bias = "lora_only" if config.bias != "all" and len(kept) == len(layers) else "all"
     # peft would find out by itself, with a warning for each module.
     transposed = [layer.is_transposed for layer in kept.values() if isinstance(layer, SoRALinear)]
     lora_config.fan_in_fan_out = bool(transposed) and all(transposed)
-    training = model.training
-    base = _unload_untouched(model)
-    lora = get_peft_model(base, lora_config, adapter_name=adapter_name)
-    lora.train(training)
-    result: Any = set_peft_model_state_dict(lora, tensors, adapter_name=adapter_name)
-    if result.unexpected_keys:
-        raise AmplituneError(f"peft's LoRA did not take {result.unexpected_keys}. Please report this.")
-    return lora
+    return lora_config, tensors
 
 
 def _is_sora_key(key: str) -> bool:
@@ -104,10 +146,13 @@ def _is_sora_key(key: str) -> bool:
 
 
 def _lora_config(config: SoRAConfig, base: nn.Module, ranks: dict[str, int]) -> LoraConfig:
-    """Describe the remaining ranks: the most common one is `r`, and lora_alpha = r everywhere (scale 1)."""
-    r = Counter(ranks.values()).most_common(1)[0][0]
-    # Anchored, because peft takes a key of the pattern for an ending too.
-    pattern = {f"^{name}".replace(".", r"\."): rank for name, rank in ranks.items() if rank != r}
+    """Describe the remaining ranks, with lora_alpha = r everywhere (scale 1).
+
+    `r` is the largest: vLLM compares it with its own limit, takes lora_alpha / r for the scale of each module
+    and reads the ranks from the tensors (vllm/lora/peft_helper.py and lora_model.py).
+    """
+    r = max(ranks.values())
+    pattern = {exact_key(name): rank for name, rank in ranks.items() if rank != r}
     return LoraConfig(
         r=r,
         lora_alpha=r,
@@ -115,7 +160,8 @@ def _lora_config(config: SoRAConfig, base: nn.Module, ranks: dict[str, int]) -> 
         alpha_pattern=dict(pattern),
         lora_dropout=config.lora_dropout,
         target_modules=_target_modules(base, set(ranks)),
-        modules_to_save=config.modules_to_save,
+        # peft adds to the list that it is given.
+        modules_to_save=config.modules_to_save and list(dict.fromkeys(config.modules_to_save)),
         task_type=config.task_type,
         base_model_name_or_path=config.base_model_name_or_path,
         revision=config.revision,

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from amplitune.adapters.patterns import exact_key
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.adapters.sora.gates import sora_layers
+from amplitune.adapters.sora.gates import check_whole, sora_layers
 from amplitune.errors import ConfigError
 
 _PREFIX = "base_model.model."
@@ -92,7 +92,7 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     ranks: dict[str, int] = {}
     for name, layer in sora_layers(model, adapter_name):
         gate = layer.sora_gate[adapter_name]
-        _check_whole(name, gate)
+        check_whole(name, gate)
         kept = _kept(gate, getattr(layer.get_base_layer(), "groups", 1))
         ranks[name.removeprefix(_PREFIX)] = kept.numel()
         for attribute in layer.adapter_layer_names:
@@ -113,9 +113,14 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
         return 0
     states = {key: _cut_state(cut, optimizer) for key, cut in cuts.items()} if optimizer else {}
     for key, cut in cuts.items():
-        gradient = cut.parameter.grad
+        data, gradient = cut.parameter.data, cut.parameter.grad
         cut.parameter.grad = None
-        cut.parameter.data = cut.of(cut.parameter.data)
+        # A loss that is still at hand keeps autograd's accumulator of this gradient, which knows the old
+        # shape; data of another type make autograd forget it.
+        cut.parameter.data = data.new_empty(
+            0, dtype=torch.float16 if data.element_size() > 2 else torch.float32
+        )
+        cut.parameter.data = cut.of(data)
         if gradient is not None:
             cut.parameter.grad = cut.of(gradient)
         if optimizer and key in states:
@@ -123,15 +128,6 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     configs: Any = model.peft_config
     configs[adapter_name] = _with_ranks(configs[adapter_name], ranks, removed)
     return removed
-
-
-def _check_whole(name: str, gate: Tensor) -> None:
-    if hasattr(gate, "full_tensor") or hasattr(gate, "ds_id"):
-        raise ConfigError(
-            f"The gates must be whole on each process to be pruned, but {name}.sora_gate is sharded "
-            f"({type(gate).__name__}). Prune after training: save the adapter, open it in one process and "
-            "call prune_to_lora."
-        )
 
 
 def _kept(gate: Tensor, groups: int) -> Tensor:

@@ -1,0 +1,158 @@
+"""The path of a SoRA adapter's sparsity through training: logged, saved on the way, pruned on the way."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from accelerate.utils import extract_model_from_parallel
+from torch import nn
+from torch.optim import Optimizer
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from amplitune.adapters.sora.gates import gate_sparsity
+from amplitune.adapters.sora.proximal import scheduled_lambda
+from amplitune.adapters.sora.prune import save_as_lora
+from amplitune.adapters.sora.prune_gates import prune_gates
+from amplitune.errors import ConfigError
+
+LAMBDA = "sora/lambda"
+REMAINING = "sora/remaining_gates"
+SPARSITY = "sora/sparsity"
+
+
+def gate_metrics(
+    model: nn.Module, optimizer: Optimizer | None = None, adapter_name: str = "default"
+) -> dict[str, float]:
+    """Measure where a SoRA adapter is on its way from dense to sparse, for a log.
+
+    Args:
+        model: a PeftModel with SoRA adapters.
+        optimizer: what `create_sora_optimizer` made, for lambda; its state knows the schedule's position.
+        adapter_name: the adapter.
+
+    Returns:
+        "sora/lambda": lambda of the last step, of the first if there was none; missing without an optimizer
+        of the adapter. "sora/remaining_gates": gates that are not zero. "sora/sparsity": the share of zero
+        gates, removed ones included.
+
+    Raises:
+        ConfigError: the model has no SoRA adapter of that name.
+
+    Example:
+        >>> import peft
+        >>> from amplitune import SoRAConfig, create_sora_optimizer
+        >>> model = peft.get_peft_model(nn.Sequential(nn.Linear(4, 4)), SoRAConfig(target_modules=["0"]))
+        >>> gate_metrics(model, create_sora_optimizer(model, lr=1e-3))
+        {'sora/lambda': 0.0003, 'sora/remaining_gates': 8, 'sora/sparsity': 0.0}
+    """
+    metrics: dict[str, float] = {}
+    for group in optimizer.param_groups if optimizer is not None else ():
+        if group.get("sora_adapter") == adapter_name:
+            metrics[LAMBDA] = scheduled_lambda(
+                max(group["sora_step"] - 1, 0),
+                group["sparse_lambda"],
+                group["lambda_schedule"],
+                group["lambda_num_steps"],
+                group["lambda_end"],
+            )
+    sparsity = gate_sparsity(model, adapter_name)
+    return metrics | {REMAINING: sparsity.remaining, SPARSITY: sparsity.sparsity}
+
+
+class SoRACallback(TrainerCallback):
+    """Logs a SoRA adapter's lambda, remaining gates and sparsity with all that transformers' Trainer logs.
+
+    With a schedule of lambdas one run gives the whole path: `path` has a row for each log, of losses as well
+    as of evaluations, so that a metric lies beside the sparsity at which it was reached. The rows are those
+    of the trainer's `state.log_history`; they are saved in trainer_state.json and survive a resume.
+
+    Args:
+        adapter_name: the adapter.
+        prune_steps: optimizer steps between two calls of `prune_gates`; unset, gates are never removed.
+        save_sparsities: shares of zero gates, from 0 to 1, at which the adapter is saved as a plain LoRA: at
+            the first log that has reached one, by `save_as_lora` into "lora-sparsity-<share>" in the
+            trainer's `output_dir`.
+
+    Raises:
+        ConfigError: an argument has a value it cannot have.
+
+    Source:
+        Ding et al., EMNLP 2023, arXiv 2311.11696, algorithm 1, where a rising lambda shows how sparse an
+        adapter may be that still memorizes and generalizes.
+    """
+
+    def __init__(
+        self,
+        adapter_name: str = "default",
+        *,
+        prune_steps: int | None = None,
+        save_sparsities: Iterable[float] = (),
+    ) -> None:
+        """Check the arguments."""
+        self.adapter_name = adapter_name
+        self.prune_steps = prune_steps
+        self.save_sparsities = sorted(save_sparsities)
+        self.path: list[dict[str, Any]] = []
+        if prune_steps is not None and not (type(prune_steps) is int and prune_steps >= 1):
+            raise ConfigError(
+                f"`prune_steps` must be a positive integer, but is {prune_steps!r}. Give the number of "
+                "optimizer steps between two prunings, or leave it unset to keep zero gates."
+            )
+        for sparsity in self.save_sparsities:
+            if not 0 <= sparsity < 1:
+                raise ConfigError(
+                    f"`save_sparsities` must be shares from 0 to below 1, but has {sparsity!r}. Give shares "
+                    "of zero gates, such as save_sparsities=[0.25, 0.5, 0.75]."
+                )
+
+    def attach(self, trainer: Any) -> None:
+        """Add this callback to a trainer in front of those that report to TensorBoard and the like.
+
+        Given as `callbacks=[...]`, it comes after them: `path`, the log history and the printed logs have its
+        numbers then, the reports do not.
+        """
+        trainer.callback_handler.callbacks.insert(0, self)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take up the path of a resumed run."""
+        if self.prune_steps is not None and args.world_size > 1:
+            raise ConfigError(
+                f"`prune_steps` must be left unset when {args.world_size} processes train one model, but is "
+                f"{self.prune_steps}: they exchange gradients in buffers of fixed shape. Prune after "
+                "training, with prune_to_lora."
+            )
+        self.path = [row for row in state.log_history if SPARSITY in row]
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, float] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Put the numbers into the logs and their history, and save the adapter where that was asked for."""
+        model = extract_model_from_parallel(kwargs["model"], keep_torch_compile=False)
+        metrics = gate_metrics(model, kwargs.get("optimizer"), self.adapter_name)
+        if logs is not None:
+            logs.update(metrics)
+        saved = max((row[SPARSITY] for row in self.path), default=-1.0)
+        if state.log_history:
+            state.log_history[-1].update(metrics)
+            self.path.append(state.log_history[-1])
+        if not state.is_world_process_zero or not metrics[REMAINING]:
+            return
+        for sparsity in self.save_sparsities:
+            if saved < sparsity <= metrics[SPARSITY]:
+                folder = Path(str(args.output_dir)) / f"lora-sparsity-{sparsity:g}"
+                save_as_lora(model, folder, self.adapter_name)
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Remove zero gates where that was asked for; before a checkpoint of the same step is saved."""
+        if self.prune_steps is not None and state.global_step % self.prune_steps == 0:
+            model = extract_model_from_parallel(kwargs["model"], keep_torch_compile=False)
+            prune_gates(model, kwargs.get("optimizer"), self.adapter_name)
