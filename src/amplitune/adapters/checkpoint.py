@@ -16,6 +16,28 @@ _ADVICE = (
 )
 
 
+def named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Give the parameters and buffers of a model by name, tied ones under each of their names.
+
+    Unlike `state_dict`, it reads nothing out of quantised layers: bitsandbytes rounds the scales of 4-bit
+    weights again when it gives a state dict after inference on a CPU.
+
+    Args:
+        model: the model.
+
+    Returns:
+        The tensors themselves.
+
+    Example:
+        >>> list(named_tensors(nn.Linear(2, 2)))
+        ['weight', 'bias']
+    """
+    return {
+        **dict(model.named_parameters(remove_duplicate=False)),
+        **dict(model.named_buffers(remove_duplicate=False)),
+    }
+
+
 def check_adapter_keys(
     model: nn.Module,
     layer_cls: type[BaseTunerLayer],
@@ -36,7 +58,7 @@ def check_adapter_keys(
         ConfigError: with the number and the first few of the missing and the unexpected keys, or of the
             tensors of another shape or of integers.
     """
-    known = model.state_dict()
+    known = named_tensors(model)
     given = {
         key if key in known else key.removeprefix(_PEFT_PREFIX): value for key, value in state_dict.items()
     }

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.adapter_layer import AdapterLayer
-from amplitune.adapters.checkpoint import check_adapter_keys
+from amplitune.adapters.checkpoint import check_adapter_keys, named_tensors
 from amplitune.adapters.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
@@ -118,6 +118,16 @@ class AdapterTuner(BaseTuner):
             layer.register_forward_pre_hook(_keep_input)
         self._replace_module(parent, target_name, layer, target)
 
+    def _replace_module(
+        self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
+    ) -> None:
+        """Put a layer around a module, or the module back into its place."""
+        if isinstance(new_module, BaseTunerLayer):
+            super()._replace_module(parent, child_name, new_module, child)
+        else:
+            # peft would copy the weight of the module to itself, where HQQ, GPTQ and AWQ have none.
+            setattr(parent, child_name, new_module)
+
     @classmethod
     def _layer_class(cls, module: nn.Module, name: str) -> type[AdapterLayer]:
         """Choose the class that goes around a module; none is a ConfigError."""
@@ -194,7 +204,7 @@ class AdapterTuner(BaseTuner):
         missing keys in `from_pretrained` alone, and drops unexpected ones.
         """
         remapped = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
-        biases = cls._get_learnable_bias_state_dict(model, model.state_dict(), config)
+        biases = cls._get_learnable_bias_state_dict(model, named_tensors(model), config)
         try:
             check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped, biases)
         except ConfigError:
