@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._autograd import _top_saved_tensors_default_hooks
 from torch.nn import functional
 
 from amplitune.adapters.convolution_layer import ConvolutionAdapterLayer
@@ -25,7 +26,8 @@ class QAAConvolution(QAALayer, ConvolutionAdapterLayer):
 
     A patch of zeros has no state, and z = 0 there. Patches overlap: they take prod(kernel_size) /
     prod(stride) times the memory of x while the circuit runs. For the backward pass x is kept, and the
-    patches are cut out of it again; in compiled code the compiler decides that.
+    patches are cut out of it again; in compiled code, and where checkpointing or offloading decides what is
+    kept, the patches are what it decides on.
     """
 
     @classmethod
@@ -97,7 +99,8 @@ class QAAConvolution(QAALayer, ConvolutionAdapterLayer):
 @contextmanager
 def _kept_as(x: Tensor, made: Tensor, make: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Keep x for the backward pass where `made` = make(x) is to be kept, and make it again there."""
-    if not torch.is_grad_enabled() or torch.compiler.is_compiling() or x.is_inference():
+    decided_elsewhere = torch.compiler.is_compiling() or _top_saved_tensors_default_hooks(False) is not None
+    if not torch.is_grad_enabled() or decided_elsewhere or x.is_inference():
         yield
         return
     key, version = (made.data_ptr(), made.shape), x._version
