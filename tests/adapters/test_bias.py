@@ -57,6 +57,22 @@ def test_a_missing_bias_is_an_error(method: str, bert: Architecture, wrap: Wrap,
         PeftModel.from_pretrained(bert.model(), str(tmp_path))
 
 
+def test_biases_come_along_where_the_config_says_none(
+    method: str, bert: Architecture, wrap: Wrap, tokens: Tensor
+) -> None:
+    model = wrap(method, bert, bias="all")
+    train_one_step(model, bert, tokens)
+    target = wrap(method, bert, seed=1)
+    peft.set_peft_model_state_dict(target, peft.get_peft_model_state_dict(model))
+    assert torch.equal(logits(target.eval(), tokens), logits(model.eval(), tokens))
+
+
+def test_disabling_says_that_biases_stay_as_trained(method: str, bert: Architecture, wrap: Wrap) -> None:
+    model: Any = wrap(method, bert, bias="all")
+    with pytest.warns(UserWarning, match="disabling adapter layers with bias"), model.disable_adapter():
+        pass
+
+
 @pytest.mark.parametrize("bias", ["lora_only", "some", None])
 def test_another_value_is_an_error_before_anything_is_wrapped(
     method: str, bert: Architecture, make_config: MakeConfig, bias: Any

@@ -70,7 +70,8 @@ def check_adapter_keys(
         if adapter_name in getattr(module, attribute)
     }
     own |= {name: known[name] for name in biases}
-    beside = {key: value for key, value in known.items() if _may_come_along(key, model, adapter_name)}
+    embeddings = _embedding_names(model)
+    beside = {key: value for key, value in known.items() if _may_come_along(key, embeddings, adapter_name)}
     missing, unexpected = own.keys() - given.keys(), given.keys() - own.keys() - beside.keys()
     if missing or unexpected:
         raise ConfigError(
@@ -102,24 +103,31 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
     return tuple(getattr(tensor, "ds_shape", tensor.shape))
 
 
-def _may_come_along(key: str, model: nn.Module, adapter_name: str) -> bool:
+def _may_come_along(key: str, embeddings: list[str], adapter_name: str) -> bool:
     """Whether peft saves this tensor of the model beside the adapter's own.
 
-    These are the modules to save of the same adapter, and the embeddings, which peft adds when the
-    vocabulary was resized.
+    These are the modules to save of the same adapter, the embeddings, which peft adds when the vocabulary was
+    resized, and biases of the base model: peft loads them also where the config says `bias: none`, as its
+    suite checks.
     """
     if (
         f".modules_to_save.{adapter_name}." in key
         or f".token_adapter.trainable_tokens_delta.{adapter_name}" in key
     ):
         return True
-    return any(key.startswith(f"{name}.") for name in _embedding_names(model))
+    if (key == "bias" or key.endswith(".bias")) and ".modules_to_save." not in key:
+        return True
+    return any(key.startswith(f"{name}.") for name in embeddings)
 
 
 def _embedding_names(model: Any) -> list[str]:
     if not hasattr(model, "get_input_embeddings"):
         return []
-    embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
+    try:
+        embeddings = (model.get_input_embeddings(), model.get_output_embeddings())
+    except NotImplementedError:
+        # transformers' vision models that have none.
+        return []
     return [name for name, module in model.named_modules() if module in embeddings]
 
 

@@ -76,9 +76,9 @@ class MergeableLayer(AdapterLayer):
             torch.isfinite(merged).all() for merged in (weight, bias) if merged is not None
         ):
             raise ConfigError(
-                f"`safe_merge` needs finite weights, but merging {', '.join(map(repr, names))} gives "
-                "infinities or NaNs detected in the merged weights. The adapter seems to be broken: train "
-                "it again with a lower learning rate."
+                "`safe_merge` needs finite weights, but there are infinities or NaNs detected in the merged "
+                f"weights. The adapter {', '.join(names)} seems to be broken: train it again with a lower "
+                "learning rate."
             )
         if self.quantization_backend is not None:
             warnings.warn(
