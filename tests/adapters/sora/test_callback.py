@@ -12,7 +12,7 @@ from tests.adapters.conftest import VOCABULARY, Architecture, Wrap
 from tests.adapters.sora.test_prune import keep_ranks
 from tests.adapters.test_lifecycle import logits
 from torch import Tensor
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from amplitune import SoRACallback, create_sora_optimizer, gate_sparsity
 from amplitune.adapters.sora.callback import gate_metrics
@@ -189,12 +189,39 @@ def test_metrics_in_a_loop_of_ones_own(llama: Architecture, wrap: Wrap) -> None:
     assert list(gate_metrics(model, plain)) == KEYS[1:]
 
 
-def test_several_processes_cannot_prune_on_the_way() -> None:
-    arguments: Any = type("Arguments", (), {"world_size": 2})()
-    with pytest.raises(
-        ConfigError, match="`prune_steps` must be left unset when 2 processes train one model"
-    ):
-        SoRACallback(prune_steps=3).on_train_begin(arguments, None, None)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"load_best_model_at_end": True},
+            "`prune_steps` must be left unset with load_best_model_at_end: True",
+        ),
+        (
+            {"deepspeed": "ds.json"},
+            "`prune_steps` must be left unset with several processes, DeepSpeed or FSDP",
+        ),
+    ],
+)
+def test_where_pruning_on_the_way_cannot_be(
+    llama: Architecture, wrap: Wrap, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    model, callback = wrap("sora", llama), SoRACallback(prune_steps=3)
+    given = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to=[])
+    callback.on_train_begin(given, TrainerState(), TrainerControl(), model=model)
+    for name, value in arguments.items():
+        object.__setattr__(given, name, value)
+    with pytest.raises(ConfigError, match=message):
+        callback.on_train_begin(given, TrainerState(), TrainerControl(), model=model)
+    SoRACallback().on_train_begin(given, TrainerState(), TrainerControl(), model=model)
+
+
+def test_a_model_without_the_adapter_is_an_error_before_the_first_step(
+    llama: Architecture, wrap: Wrap, make_trainer: MakeTrainer
+) -> None:
+    trainer = make_trainer(wrap("sora", llama), [SoRACallback("second")])
+    with pytest.raises(ConfigError, match="has none named 'second'"):
+        trainer.train()
+    assert trainer.state.global_step == 0
 
 
 @pytest.mark.parametrize(

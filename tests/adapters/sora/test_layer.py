@@ -125,6 +125,13 @@ def test_safe_merge_refuses_a_broken_adapter_and_leaves_the_weight(llama: Archit
         ({"r": 0}, "`r` must be a positive integer, but is 0"),
         ({"r": 2.5}, "`r` must be a positive integer, but is 2.5"),
         ({"lora_alpha": 0}, "`lora_alpha` must be above 0"),
+        ({"rank_pattern": {"q_proj": 0}}, "`rank_pattern` has for 'q_proj' .*`r` must be a positive integer"),
+        ({"rank_pattern": {"q_(proj": 2}}, "`rank_pattern` must have .* regular expression"),
+        (
+            {"alpha_pattern": {"q_proj": -1.0}},
+            "`alpha_pattern` has for 'q_proj' .*`lora_alpha` must be above 0",
+        ),
+        ({"alpha_pattern": [4]}, r"`alpha_pattern` must be a mapping, but is \[4\]"),
         ({"lora_dropout": 1.0}, "`lora_dropout` must be"),
         ({"sparse_lambda": -1.0}, "`sparse_lambda` must be at least 0"),
         ({"threshold": "lamda"}, "`threshold` must be .* Did you mean 'lambda'"),

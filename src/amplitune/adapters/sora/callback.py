@@ -116,14 +116,27 @@ class SoRACallback(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Take up the path of a resumed run."""
-        if self.prune_steps is not None and args.world_size > 1:
-            raise ConfigError(
-                f"`prune_steps` must be left unset when {args.world_size} processes train one model, but is "
-                f"{self.prune_steps}: they exchange gradients in buffers of fixed shape. Prune after "
-                "training, with prune_to_lora."
-            )
+        """Check that the run can be followed, and take up the path of a resumed one."""
+        gate_sparsity(
+            extract_model_from_parallel(kwargs["model"], keep_torch_compile=False), self.adapter_name
+        )
+        if self.prune_steps is not None:
+            self._check_pruning(args)
         self.path = [row for row in state.log_history if SPARSITY in row]
+
+    def _check_pruning(self, args: TrainingArguments) -> None:
+        if args.world_size > 1 or args.deepspeed or args.fsdp:
+            raise ConfigError(
+                "`prune_steps` must be left unset with several processes, DeepSpeed or FSDP, but is "
+                f"{self.prune_steps}: they hold parameters in buffers of fixed shape. Prune after training, "
+                "with prune_to_lora."
+            )
+        if args.load_best_model_at_end:
+            raise ConfigError(
+                "`prune_steps` must be left unset with load_best_model_at_end: True, but is "
+                f"{self.prune_steps}: the best checkpoint has the ranks of its own step, which do not fit "
+                "the model at the end. Open it with PeftModel.from_pretrained after training instead."
+            )
 
     def on_log(
         self,

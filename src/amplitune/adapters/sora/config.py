@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from peft.utils import PeftType
-from peft.utils.other import get_pattern_key
 
+from amplitune.adapters.patterns import check_pattern, pattern_value
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_choice
 
@@ -95,13 +95,11 @@ class SoRAConfig(TargetingConfig):
             >>> SoRAConfig(r=8, rank_pattern={"v_proj": 2}).rank_of("layers.0.v_proj")
             2
         """
-        key = get_pattern_key(list(self.rank_pattern), module_name)
-        return self.rank_pattern.get(key, self.r)
+        return pattern_value(self.rank_pattern, module_name, self.r)
 
     def alpha_of(self, module_name: str) -> float:
         """Look up the alpha of a module: `alpha_pattern`'s, else `lora_alpha`."""
-        key = get_pattern_key(list(self.alpha_pattern), module_name)
-        return self.alpha_pattern.get(key, self.lora_alpha)
+        return pattern_value(self.alpha_pattern, module_name, self.lora_alpha)
 
     def scaling_of(self, module_name: str) -> float:
         """Compute the scale of a module's branch: its alpha over its rank."""
@@ -111,21 +109,28 @@ class SoRAConfig(TargetingConfig):
         """Check the fields and set the peft type."""
         super().__post_init__()
         self.peft_type = PeftType("SORA")
-        if isinstance(self.r, bool) or not isinstance(self.r, int) or self.r < 1:
-            raise ConfigError(
-                f"`r` must be a positive integer, but is {self.r!r}. Give the rank, such as r: 8."
-            )
-        if not self.lora_alpha > 0:
-            raise ConfigError(
-                f"`lora_alpha` must be above 0, but is {self.lora_alpha!r}. The reference code uses "
-                "lora_alpha: 16."
-            )
+        _check_rank(self.r)
+        _check_alpha(self.lora_alpha)
+        check_pattern("rank_pattern", self.rank_pattern, _check_rank)
+        check_pattern("alpha_pattern", self.alpha_pattern, _check_alpha)
         if not 0 <= self.lora_dropout < 1:
             raise ConfigError(
                 f"`lora_dropout` must be at least 0 and below 1, but is {self.lora_dropout!r}. "
                 "Give a probability, or leave it unset for none."
             )
         check_proximal_fields(**{name: getattr(self, name) for name in PROXIMAL_FIELDS})
+
+
+def _check_rank(r: Any) -> None:
+    if isinstance(r, bool) or not isinstance(r, int) or r < 1:
+        raise ConfigError(f"`r` must be a positive integer, but is {r!r}. Give the rank, such as r: 8.")
+
+
+def _check_alpha(lora_alpha: Any) -> None:
+    if not isinstance(lora_alpha, int | float) or not lora_alpha > 0:
+        raise ConfigError(
+            f"`lora_alpha` must be above 0, but is {lora_alpha!r}. The reference code uses lora_alpha: 16."
+        )
 
 
 #: The fields of SoRAConfig that the optimizer's proximal step goes by.
