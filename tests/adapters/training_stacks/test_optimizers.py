@@ -8,6 +8,11 @@ import pytest
 import torch
 from tests.adapters.training_stacks.networks import gate_group, gates, network, rows
 from torch import nn
+from torch.distributed.checkpoint.state_dict import (
+    get_state_dict,
+    set_model_state_dict,
+    set_optimizer_state_dict,
+)
 from transformers.optimization import Adafactor
 
 from amplitune import create_sora_optimizer
@@ -96,6 +101,38 @@ def test_a_schedule_of_the_learning_rate_moves_the_threshold_with_it() -> None:
             stepped.step()
             scheduler.step()
         torch.testing.assert_close(gates(model), soft_threshold(gates(twin), 2.0 * rate), atol=1e-7, rtol=0)
+
+
+def test_the_state_is_made_for_loading_without_a_proximal_step() -> None:
+    """torch.distributed.checkpoint takes a step for it, with the weights loaded already."""
+    model = network(sparse_lambda=LAMBDA, lambda_schedule="linear", lambda_num_steps=4, lambda_end=0.2)
+    optimizer = create_sora_optimizer(model, lr=0.01)
+    model(rows(0)).square().mean().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    saved = copy.deepcopy(get_state_dict(model, optimizer))
+    fresh = network(lambda_schedule="linear", lambda_num_steps=4, lambda_end=0.2)
+    loaded = create_sora_optimizer(fresh, lr=0.01)
+    # In accelerate's order.
+    set_model_state_dict(fresh, saved[0])
+    set_optimizer_state_dict(fresh, loaded, saved[1])
+    assert torch.equal(gates(fresh), gates(model))
+    assert gate_group(loaded) | {"params": []} == gate_group(optimizer) | {"params": []}
+    assert gate_group(loaded)["sora_step"] == 1
+
+
+def test_the_first_step_of_a_warm_up_shrinks() -> None:
+    """At a learning rate of 0, and with gates whose gradient is 0 as long as B is."""
+    model = network(sparse_lambda=LAMBDA)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "sora_B" in name:
+                parameter.zero_()
+    optimizer = create_sora_optimizer(model, lr=0.0)
+    before = gates(model)
+    model(rows(0)).square().mean().backward()
+    optimizer.step()
+    assert torch.equal(gates(model), soft_threshold(before, LAMBDA))
 
 
 def test_an_optimizer_that_steps_one_group_after_the_other_counts_one_step() -> None:

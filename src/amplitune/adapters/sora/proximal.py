@@ -106,16 +106,11 @@ def scheduled_lambda(
 def proximal_step(optimizer: Optimizer) -> None:
     """Shrink the gates of an optimizer's SoRA groups, and count the step in each.
 
-    A gate without a gradient is left alone, as by the optimizer itself. A step that a fused optimizer has
-    left out because a gradient scaler found an infinity is none.
+    A gate without a gradient is left alone, as by the optimizer itself.
 
     Args:
         optimizer: an optimizer whose gate groups carry "sora_step" and the fields of the schedule.
     """
-    # A scaler sets it for an optimizer that looks at it inside of its step; it does not call the others.
-    found_inf = getattr(optimizer, "found_inf", None)
-    if found_inf is not None and bool(found_inf):
-        return
     for group in optimizer.param_groups:
         # DeepSpeed's ZeRO-3 steps one group after the other, the others being empty meanwhile.
         if "sora_step" not in group or not group["params"]:
@@ -137,7 +132,7 @@ def proximal_step(optimizer: Optimizer) -> None:
 
 
 class _OncePerStep:
-    """Runs the proximal step behind an optimizer's own.
+    """Runs the proximal step behind each step of an optimizer that is one.
 
     torch puts hooks around the `step` of a class and around that of the class it inherits from, so that they
     run twice where the one calls the other.
@@ -145,6 +140,7 @@ class _OncePerStep:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.due = False
+        self.groups = len(optimizer.param_groups)
         optimizer.register_step_pre_hook(self.before)
         optimizer.register_step_post_hook(self.after)
 
@@ -152,9 +148,24 @@ class _OncePerStep:
         self.due = True
 
     def after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self.due:
+        # A gradient scaler leaves a step out itself, but for an optimizer that looks at this inside of it.
+        found_inf = getattr(optimizer, "found_inf", None)
+        left_out = found_inf is not None and bool(found_inf)
+        if self.due and not left_out and not self.makes_state_only(optimizer):
             proximal_step(optimizer)
         self.due = False
+
+    def makes_state_only(self, optimizer: Optimizer) -> bool:
+        """Whether this was a step of 0 along gradients of 0.
+
+        torch.distributed.checkpoint takes one to make the state that it is about to load. A group by itself,
+        as DeepSpeed steps it, is not asked: its gradients may be 0 in a true step.
+        """
+        groups = optimizer.param_groups
+        if len(groups) < self.groups or any(group["lr"] != 0 or not group["params"] for group in groups):
+            return False
+        gradients = [parameter.grad for group in groups for parameter in group["params"]]
+        return not any(bool(gradient.any()) for gradient in gradients if gradient is not None)
 
 
 def create_sora_optimizer(

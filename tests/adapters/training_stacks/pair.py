@@ -1,0 +1,44 @@
+"""Two processes that join a gloo group and run a module of tests, each with its rank."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def run_pair(module: str, folder: Path, timeout: float = 300) -> None:
+    """Run `python -m module folder` twice, with the environment that torchrun would set.
+
+    Raises:
+        AssertionError: a process failed; with the end of what both have written.
+    """
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    logs = [folder / f"{rank}.log" for rank in range(2)]
+    processes = []
+    for rank, path in enumerate(logs):
+        environment = {
+            **os.environ,
+            **dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank)),
+            **dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), "2"),
+            "CUDA_VISIBLE_DEVICES": "",
+            "OMP_NUM_THREADS": "1",
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+        }
+        command = [sys.executable, "-m", module, str(folder)]
+        with path.open("wb") as log:
+            processes.append(
+                subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT)
+            )
+    try:
+        codes = [process.wait(timeout) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    assert codes == [0, 0], "\n".join(path.read_text()[-4000:] for path in logs)
