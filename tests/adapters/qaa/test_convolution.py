@@ -27,8 +27,8 @@ BASES: dict[str, tuple[Any, tuple[int, int]]] = {
 
 
 def layer_around(base: nn.Module, **fields: Any) -> Any:
-    config = QAAConfig(**{"target_modules": ["0"], "init_weights": False, "depth": 2} | fields)
-    return QAAConvolution(base, "default", config, "0")
+    options: dict[str, Any] = {"target_modules": ["0"], "init_weights": False, "depth": 2}
+    return QAAConvolution(base, "default", QAAConfig(**options | fields), "0")
 
 
 def linear_twin(layer: Any, base: Any) -> Any:
@@ -201,7 +201,7 @@ def test_a_linear_readout_merges_into_the_kernel() -> None:
 
 
 def test_a_half_precision_model_and_the_count() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)).to(torch.bfloat16)
+    net: Any = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1)).to(torch.bfloat16)
     model = get_peft_model(net, QAAConfig(target_modules=["0"]))
     x = torch.randn(2, 3, 5, 5, dtype=torch.bfloat16, requires_grad=True)
     out = model(x)

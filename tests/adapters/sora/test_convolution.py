@@ -35,9 +35,8 @@ def case(request: pytest.FixtureRequest) -> tuple[Any, Tensor]:
 
 
 def wrapped(base: nn.Module, **fields: Any) -> Any:
-    return get_peft_model(
-        nn.Sequential(base), SoRAConfig(**{"r": 4, "target_modules": ["0"], "init_weights": False} | fields)
-    ).eval()
+    options: dict[str, Any] = {"r": 4, "target_modules": ["0"], "init_weights": False}
+    return get_peft_model(nn.Sequential(base), SoRAConfig(**options | fields)).eval()
 
 
 def layer_of(model: Any) -> Any:
@@ -152,7 +151,7 @@ def test_dropout_acts_in_training_only() -> None:
 
 
 def test_ranks_that_the_groups_cannot_share_are_refused_before_anything_is_wrapped() -> None:
-    net = nn.Sequential(nn.Conv2d(4, 6, 1), nn.Conv2d(6, 6, 3, groups=3))
+    net: Any = nn.Sequential(nn.Conv2d(4, 6, 1), nn.Conv2d(6, 6, 3, groups=3))
     with pytest.raises(
         ConfigError, match="`r` must be divisible by the 3 groups of the convolution 1, but is 4"
     ):

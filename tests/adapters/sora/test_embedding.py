@@ -31,8 +31,8 @@ TARGETS = {"llama": "embed_tokens", "gpt2": "wte", "bert": "word_embeddings"}
 
 
 def layer_around(base: nn.Embedding, **fields: Any) -> Any:
-    config = SoRAConfig(**{"r": 3, "lora_alpha": 5, "target_modules": ["0"], "init_weights": False} | fields)
-    return SoRAEmbedding(base, "default", config, "0")
+    options: dict[str, Any] = {"r": 3, "lora_alpha": 5, "target_modules": ["0"], "init_weights": False}
+    return SoRAEmbedding(base, "default", SoRAConfig(**options | fields), "0")
 
 
 def parts(layer: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -107,7 +107,9 @@ def test_the_branch_is_scaled_as_the_row_is(make: Any, dtype: torch.dtype) -> No
     adapted = layer(x)
     assert adapted.dtype == dtype
     layer.merge()
-    torch.testing.assert_close(layer(x), adapted, **({"rtol": 2e-2, "atol": 0.5} if rounded == 34 else {}))
+    # Two roundings to bfloat16 instead of one.
+    tolerance = 0.02 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(layer(x), adapted, rtol=tolerance, atol=tolerance)
 
 
 def test_max_norm_is_for_the_base_layers_rows() -> None:

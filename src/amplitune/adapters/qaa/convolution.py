@@ -85,7 +85,9 @@ class QAAConvolution(QAALayer, ConvolutionAdapterLayer):
         patches = self.patches(x)
         with _kept_as(x, patches, self.patches):
             rows = super().add_branch(result.movedim(channel, -1), patches, adapter_name)
-        return rows.movedim(-1, channel)
+        # A copy, because autograd lets nothing change a view of the operator's output in place, as ReLU may.
+        layout = torch.contiguous_format if result.is_contiguous() else torch.preserve_format
+        return rows.movedim(-1, channel).clone(memory_format=layout)
 
     def _channel(self, x: Tensor) -> int:
         base: Any = self.get_base_layer()
