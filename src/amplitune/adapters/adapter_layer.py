@@ -169,7 +169,7 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
             for adapter_name in self.active_adapters:
                 if self.has_adapter(adapter_name):
                     result = self.add_branch(result, x, adapter_name)
-            return result.to(dtype)
+            return result if result.dtype == dtype else result.to(dtype)
         for adapter_name, rows in rows_by_adapter(adapter_names, result.device).items():
             if self.has_adapter(adapter_name):
                 changed = self.add_branch(result[rows], x[rows], adapter_name)
