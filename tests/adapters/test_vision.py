@@ -39,14 +39,20 @@ def _vit() -> Any:
             intermediate_size=20,
             image_size=8,
             patch_size=4,
-            num_labels=3,
+            id2label=dict(enumerate("abc")),
         )
     )
 
 
 def _resnet() -> Any:
     return ResNetForImageClassification(
-        ResNetConfig(embedding_size=6, hidden_sizes=[6, 8], depths=[1, 1], layer_type="basic", num_labels=3)
+        ResNetConfig(
+            embedding_size=6,
+            hidden_sizes=[6, 8],
+            depths=[1, 1],
+            layer_type="basic",
+            id2label=dict(enumerate("abc")),
+        )
     )
 
 
