@@ -7,13 +7,19 @@ from torch import nn
 from amplitune.adapters.qaa.convolution import QAAConvolution
 from amplitune.adapters.qaa.layer import QAALayer, QAALinear
 from amplitune.adapters.qaa.shared import siblings_of
+from amplitune.adapters.qaa.weighted import concatenate_circuits
 from amplitune.adapters.tuner import AdapterTuner
+from amplitune.adapters.weighted import check_combination_type, check_weights
 
 _NO_AMPLITUDES = (
     "An index has no amplitudes: as a basis state of ceil(log2(num_embeddings)) qubits it would give values "
     "that follow the bits of the index, under the paper's circuit a sign times a constant, and say nothing "
     "of the token. Adapt the linear layers behind it with QAA, the embedding itself with SoRAConfig, with "
     "`trainable_token_indices` of peft's LoraConfig, or in full with `modules_to_save`."
+)
+
+_ONLY_CAT = (
+    "It is exact. Sums of angles, or of up-projections of different circuits, mean nothing. Leave it unset."
 )
 
 
@@ -46,3 +52,32 @@ class QAAModel(AdapterTuner):
                 adapter_name, target_name, sibling, name
             ):
                 return
+
+    def add_weighted_adapter(
+        self,
+        adapters: list[str],
+        weights: list[float],
+        adapter_name: str,
+        combination_type: str = "cat",
+        **options: Any,
+    ) -> None:
+        """Add an adapter whose branch is the weighted sum of others' branches, exactly.
+
+        Its circuits are all of theirs in parallel. It is added inactive; a name that is taken changes
+        nothing, as with LoRA in peft.
+
+        Args:
+            adapters: names of adapters whose circuits have the same fields, but for the angles.
+            weights: a number for each, negative ones too.
+            adapter_name: the new adapter's name.
+            combination_type: "cat".
+            **options: none; peft's options of LoRA's other ways are refused.
+
+        Raises:
+            ConfigError: naming the argument, or the field in which the circuits differ.
+        """
+        if adapter_name in self.peft_config:
+            return
+        check_combination_type(combination_type, ("cat",), options, _ONLY_CAT)
+        check_weights(self, adapters, weights)
+        concatenate_circuits(self, adapters, weights, adapter_name)
