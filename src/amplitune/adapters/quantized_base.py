@@ -148,7 +148,8 @@ def write_weight(layer: Any, backend: QuantizationBackend, weight: Tensor) -> No
     """
     base = layer.get_base_layer()
     if hasattr(base, "W_q"):
-        # peft would replace HQQ's layer by one without its bias.
+        # peft would put another layer here, without the bias. HQQ assigns a tensor before it is a parameter.
+        del base.W_q
         base.quantize(weight, **base.quant_config)
     else:
         backend.set_base_weight(layer, weight)

@@ -191,7 +191,6 @@ class ControlLinear(MergeableLayer, LinearAdapterLayer):
         Args:
             adapter_name: an adapter; one that this layer does not have is passed over.
         """
-        super().check_mergeable(adapter_name)
         if not self.has_adapter(adapter_name):
             return
         config = self.control_config[adapter_name]
@@ -208,3 +207,4 @@ class ControlLinear(MergeableLayer, LinearAdapterLayer):
                 "no bias to take b_up up, but is true. Keep the adapter, or train it with "
                 "up_proj_bias: false."
             )
+        super().check_mergeable(adapter_name)

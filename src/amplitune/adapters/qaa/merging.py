@@ -46,7 +46,6 @@ class MergeableQAALayer(MergeableLayer):
         Args:
             adapter_name: an adapter; one that this layer does not have is passed over.
         """
-        super().check_mergeable(adapter_name)
         circuit = self.qaa_circuit.get(adapter_name)
         if circuit is None:
             return
@@ -61,6 +60,7 @@ class MergeableQAALayer(MergeableLayer):
                 f"({self.in_features} to {self.out_features}) without a bias, which cannot take b_up up, but "
                 "is true. Keep the adapter, or train it with up_proj_bias: false."
             )
+        super().check_mergeable(adapter_name)
 
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Compute what the adapter adds to the base weight.
