@@ -170,6 +170,30 @@ def test_an_input_changed_in_place_is_an_error_in_the_backward_pass() -> None:
         out.sum().backward()
 
 
+def test_transforms_of_torch_func() -> None:
+    layer = layer_around(nn.Conv2d(2, 3, 2).double())
+    x = torch.randn(3, 2, 3, 3, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(torch.func.vmap(layer)(x.detach()), layer(x))
+    gradient = torch.func.grad(lambda x: layer(x).sin().sum())(x.detach())
+    torch.testing.assert_close(gradient, torch.autograd.grad(layer(x).sin().sum(), x)[0])
+
+
+def test_unusual_inputs() -> None:
+    layer = layer_around(nn.Conv2d(2, 3, 2))
+    x = torch.randn(2, 2, 3, 3)
+    expected = layer(x)
+    assert layer(x[:0]).shape == (0, 3, 2, 2)
+    last = layer(x.to(memory_format=torch.channels_last))
+    torch.testing.assert_close(last, expected)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(layer(x[:1].expand(2, -1, -1, -1)), expected[:1].expand(2, -1, -1, -1))
+    x[0, 0, 0, 0] = torch.nan
+    found = layer(x)
+    assert found[0, :, 0, 0].isnan().all()
+    found[0, :, 0, 0] = expected[0, :, 0, 0]
+    torch.testing.assert_close(found, expected)
+
+
 def test_patches_of_zeros_have_values_of_zero() -> None:
     layer = layer_around(nn.Conv2d(1, 3, 2, stride=2, bias=False), up_proj_bias=False)
     x = torch.zeros(1, 1, 2, 4, requires_grad=True)

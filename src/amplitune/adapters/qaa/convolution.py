@@ -26,8 +26,8 @@ class QAAConvolution(QAALayer, ConvolutionAdapterLayer):
 
     A patch of zeros has no state, and z = 0 there. Patches overlap: they take prod(kernel_size) /
     prod(stride) times the memory of x while the circuit runs. For the backward pass x is kept, and the
-    patches are cut out of it again; in compiled code, and where checkpointing or offloading decides what is
-    kept, the patches are what it decides on.
+    patches are cut out of it again; where compiled code, a transform of torch.func, checkpointing or
+    offloading decides what is kept, the patches are what it decides on.
     """
 
     @classmethod
@@ -101,8 +101,12 @@ class QAAConvolution(QAALayer, ConvolutionAdapterLayer):
 @contextmanager
 def _kept_as(x: Tensor, made: Tensor, make: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Keep x for the backward pass where `made` = make(x) is to be kept, and make it again there."""
-    decided_elsewhere = torch.compiler.is_compiling() or _top_saved_tensors_default_hooks(False) is not None
-    if not torch.is_grad_enabled() or decided_elsewhere or x.is_inference():
+    decided_elsewhere = (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or _top_saved_tensors_default_hooks(False) is not None
+    )
+    if not torch.is_grad_enabled() or decided_elsewhere or type(made) is not Tensor or x.is_inference():
         yield
         return
     key, version = (made.data_ptr(), made.shape), x._version
