@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+QUANTIZED := $(VENV)/quantized
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
 .PHONY: demo study test lint docs browser pretrain clean
@@ -17,8 +18,9 @@ study: $(VENV)/installed
 	$(OFFLINE) $(BIN)/amplitune compare --bundled -o bundled
 
 # Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
-test: $(VENV)/developed browser lint
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs
+test: $(VENV)/developed $(QUANTIZED)/installed browser lint
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs --ignore=tests/adapters/quantized
+	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/quantized
 
 lint: $(VENV)/developed
 	$(BIN)/ruff format --check .
@@ -50,6 +52,15 @@ $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt
 $(VENV)/developed: $(VENV)/bin/python pyproject.toml constraints.txt
 	$(PIP) -e '.[bertscore,quantum,triton,tuning,ray,dev]'
 	touch $@ $(VENV)/installed
+
+# What quantises base models lies in a folder of its own: peft imports whichever of it there is, which takes every process
+# a second, and some of it writes to stderr. gptqmodel asks for a later torch than the pinned one, but its layers run.
+$(QUANTIZED)/installed: $(VENV)/developed
+	rm -rf $(QUANTIZED)
+	$(PIP) --no-deps --target $(QUANTIZED) bitsandbytes torchao hqq einops
+	$(PIP) --no-deps --target $(QUANTIZED) gptqmodel optimum logbar tokenicer device-smi pypcre defuser \
+	  || echo "gptqmodel could not be installed: the tests of GPTQ and AWQ will be skipped."
+	touch $@
 
 clean:
 	rm -rf $(VENV) demo bundled site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

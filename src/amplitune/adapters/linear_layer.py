@@ -51,7 +51,8 @@ class LinearAdapterLayer(AdapterLayer):
             weight: Any = module.weight
             d_in, d_out = weight.ds_shape if hasattr(weight, "ds_shape") else weight.shape
             return int(d_in), int(d_out)
-        if is_quantized_linear(module):
-            return _get_in_out_features(module)
         linear: Any = module
+        if is_quantized_linear(module):
+            found: Any = _get_in_out_features(linear)
+            return found
         return linear.in_features, linear.out_features

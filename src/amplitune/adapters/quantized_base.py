@@ -124,7 +124,7 @@ def read_weight(base: nn.Module, backend: QuantizationBackend) -> Tensor:
         W, shape (d_out, d_in), in the dtype that the backend gives.
     """
     weight: Any = getattr(base, "weight", None)
-    packed = getattr(weight, "quant_state", None)
+    packed: Any = getattr(weight, "quant_state", None)
     if not getattr(packed, "packing_format_for_cpu", False):
         return backend.get_base_weight(base)
     from bitsandbytes.functional import _convert_weight_packed_for_cpu_inverse, dequantize_4bit

@@ -47,7 +47,9 @@ def _torchao(folder: str, config_name: str, **fields: Any) -> Any:
 def _torchao_int4(folder: str) -> Any:
     from torchao.quantization.granularity import PerGroup
 
-    return _torchao(folder, "IntxWeightOnlyConfig", weight_dtype=torch.int4, granularity=PerGroup(32))
+    # Not in torch's stubs.
+    dtypes: Any = torch
+    return _torchao(folder, "IntxWeightOnlyConfig", weight_dtype=dtypes.int4, granularity=PerGroup(32))
 
 
 def _replaced(folder: str, method: str, quantized: Callable[[nn.Linear], nn.Module]) -> Any:
@@ -140,6 +142,21 @@ def need(library: str) -> None:
 
 @pytest.fixture(params=SCHEMES, ids=[scheme.name for scheme in SCHEMES])
 def scheme(request: pytest.FixtureRequest) -> Scheme:
+    found: Scheme = request.param
+    need(found.library)
+    return found
+
+
+@pytest.fixture(params=[scheme for scheme in SCHEMES if scheme.merges], ids=lambda scheme: scheme.name)
+def mergeable_scheme(request: pytest.FixtureRequest) -> Scheme:
+    """A scheme whose weights peft can read and write."""
+    found: Scheme = request.param
+    need(found.library)
+    return found
+
+
+@pytest.fixture(params=[scheme for scheme in SCHEMES if not scheme.merges], ids=lambda scheme: scheme.name)
+def forward_only_scheme(request: pytest.FixtureRequest) -> Scheme:
     found: Scheme = request.param
     need(found.library)
     return found
