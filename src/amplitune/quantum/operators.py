@@ -116,10 +116,13 @@ def backward_op(
             if described.norm == "restore":
                 norm = norms(x, grad_z.dtype)
                 dx, dparameters, z = chosen.backward(grad_z * norm, x, parameters, program, needs_x)
-                z = z * norm
                 if dx is not None:
-                    radial = (grad_z * z).sum(-1, keepdim=True) / torch.where(norm == 0, 1, norm).square()
-                    dx = dx + (radial * x).to(dx.dtype)
+                    # Not x / norm^2: the square leaves float32 where the norm is above 2e19 or below 3e-23.
+                    scaled = x * power_of_two_scale(x, norm.dtype)
+                    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+                    radial = (grad_z * z).sum(-1, keepdim=True) / torch.where(length == 0, 1, length)
+                    dx = dx + (radial * scaled).to(dx.dtype)
+                z = z * norm
             else:
                 dx, dparameters, z = chosen.backward(grad_z, x, parameters, program, needs_x)
     # Not `reshape`: autograd adds a gradient in place only to one that it does not know as a view.
