@@ -76,6 +76,7 @@ class AdapterTuner(BaseTuner):
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
         """Wrap the target modules; no match is a ConfigError that names near matches."""
+        _check_adapter_name(adapter_name)
         config: Any = self.peft_config[adapter_name]
         check_readable(config)
         trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
@@ -226,3 +227,13 @@ _NEVER_RUN: dict[type[nn.Module], str] = {
 
 def _keep_input(module: nn.Module, args: Any) -> None:
     return None
+
+
+def _check_adapter_name(adapter_name: str) -> None:
+    """Refuse what torch's containers of parameters and modules cannot have as a key."""
+    taken = any(hasattr(container, adapter_name) for container in (nn.ParameterDict(), nn.ModuleDict()))
+    if not adapter_name or "." in adapter_name or taken:
+        raise ConfigError(
+            "`adapter_name` must be a name without dots that no attribute of a torch.nn.Module has, but is "
+            f"{adapter_name!r}. Choose another, such as {'my_' + adapter_name.replace('.', '_')!r}."
+        )
