@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import check_adapters_to_merge
 from torch import Tensor, nn
 
 from amplitune.adapters.control import features
@@ -169,21 +168,6 @@ class ControlLinear(MergeableLayer, LinearAdapterLayer):
         """Compute scaling * b_up, shape (d_out,); None where the adapter has no b_up."""
         bias = self.control_up_proj_bias.get(adapter_name)
         return None if bias is None else bias * float(self.control_config[adapter_name].scaling)
-
-    def merge(self, safe_merge: bool = False, adapter_names: list[str] | None = None) -> None:
-        """Add the adapters to the base weight and bias.
-
-        Args:
-            safe_merge: leave them as they are and raise if the sum is not finite.
-            adapter_names: the adapters; by default the active ones.
-
-        Raises:
-            NotMergeableError: an adapter is not linear, or has a bias where the base layer has none.
-            ConfigError: with `safe_merge`, the merged weight or bias has infinite or NaN entries.
-        """
-        for adapter_name in check_adapters_to_merge(self, adapter_names):
-            self.check_mergeable(adapter_name)
-        super().merge(safe_merge, adapter_names)
 
     def check_mergeable(self, adapter_name: str) -> None:
         """Raise NotMergeableError unless a weight and a bias of the base layer compute the same.

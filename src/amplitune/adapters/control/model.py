@@ -10,11 +10,3 @@ class ControlModel(AdapterTuner):
     prefix = "control_"
     tuner_layer_cls = ControlLinear
     layer_classes = (ControlLinear,)
-
-    def _check_merge_allowed(self) -> None:
-        """Refuse to merge before the first layer is touched."""
-        super()._check_merge_allowed()
-        for layer in self.model.modules():
-            if isinstance(layer, ControlLinear):
-                for adapter_name in layer.active_adapters:
-                    layer.check_mergeable(adapter_name)

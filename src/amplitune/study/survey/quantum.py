@@ -66,8 +66,9 @@ QUANTUM: dict[str, Entry] = {
     "qaa-interferometric": replace(
         QAA,
         mechanism="an ancilla interferes the state with a fixed one; x's norm restored",
+        mergeable=True,
         nonlinear=False,
-        remark="linear in x, so a weight could stand for it; not implemented",
+        remark="merges where the module has a bias, or with up_proj_bias: false",
     ),
 }
 
