@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -63,7 +64,8 @@ def gate_sparsity(model: nn.Module, adapter_name: str = "default") -> GateSparsi
     """Count the gates that are zero.
 
     Args:
-        model: a PeftModel with SoRA adapters.
+        model: a PeftModel with SoRA adapters. If its parameters are sharded (FSDP2, DeepSpeed's ZeRO-3), all
+            processes must call this, for the gates are gathered.
         adapter_name: the adapter.
 
     Returns:
@@ -72,8 +74,8 @@ def gate_sparsity(model: nn.Module, adapter_name: str = "default") -> GateSparsi
     Raises:
         ConfigError: the model has no SoRA adapter of that name.
     """
-    gates = {name: layer.sora_gate[adapter_name] for name, layer in sora_layers(model, adapter_name)}
-    counts = [_whole(gate).count_nonzero() for gate in gates.values()]
+    gates = {name: _whole(layer.sora_gate[adapter_name]) for name, layer in sora_layers(model, adapter_name)}
+    counts = [gate.count_nonzero() for gate in gates.values()]
     # One wait for the device instead of one for each module.
     remaining: list[int] = torch.stack([count.to(counts[0].device) for count in counts]).tolist()
     configs: Any = getattr(model, "peft_config", {})
@@ -99,14 +101,21 @@ def gate_penalty(model: nn.Module, adapter_name: str = "default") -> Tensor:
         A scalar with a gradient, on the device of the first gate.
 
     Raises:
-        ConfigError: the model has no SoRA adapter of that name.
+        ConfigError: the model has no SoRA adapter of that name, or ZeRO-3 has its gates elsewhere.
 
     Source:
         github.com/TsinghuaC3I/SoRA, src/trainer.py, `compute_loss`.
     """
-    gates = [layer.sora_gate[adapter_name] for _, layer in sora_layers(model, adapter_name)]
-    total = torch.stack([gate.abs().sum().to(gates[0].device) for gate in gates]).sum()
-    return total / sum(gate.numel() for gate in gates)
+    gates: list[Any] = [layer.sora_gate[adapter_name] for _, layer in sora_layers(model, adapter_name)]
+    if any(hasattr(gate, "ds_id") for gate in gates):
+        raise ConfigError(
+            "The gates must be at hand outside of the model's forward pass for `gate_penalty`, but "
+            "DeepSpeed's ZeRO-3 has them on other processes. Use ZeRO-2, or let the proximal step alone "
+            "shrink them."
+        )
+    whole = [gate.full_tensor() if hasattr(gate, "full_tensor") else gate for gate in gates]
+    total = torch.stack([gate.abs().sum().to(whole[0].device) for gate in whole]).sum()
+    return total / sum(gate.numel() for gate in whole)
 
 
 def check_whole(module_name: str, gate: Tensor) -> None:
@@ -118,8 +127,13 @@ def check_whole(module_name: str, gate: Tensor) -> None:
         )
 
 
-def _whole(gate: Tensor) -> Tensor:
-    """Gather a gate that is sharded over processes (a DTensor)."""
-    sharded: Any = gate.detach()
-    whole: Tensor = sharded.full_tensor() if hasattr(sharded, "full_tensor") else sharded
-    return whole
+@torch.no_grad()
+def _whole(gate: Any) -> Tensor:
+    """Gather a gate that is sharded over processes: a DTensor, or a parameter of DeepSpeed's ZeRO-3."""
+    if hasattr(gate, "full_tensor"):
+        gathered: Tensor = gate.full_tensor()
+        return gathered
+    if hasattr(gate, "ds_id"):
+        with import_module("deepspeed").zero.GatheredParameters(gate):
+            return torch.clone(gate)
+    return torch.as_tensor(gate)

@@ -106,6 +106,8 @@ def _as_lora(
             f"Adapter {adapter_name!r} must not be merged when it is pruned, but is. Call "
             "model.unmerge_adapter() first."
         )
+    for name, layer in layers.items():
+        check_whole(name, layer.sora_gate[adapter_name])
     kept = {name: layer for name, layer in layers.items() if bool(layer.sora_gate[adapter_name].ne(0).any())}
     if not kept:
         gates = gate_sparsity(model, adapter_name).gates
@@ -114,8 +116,6 @@ def _as_lora(
             "is left to prune to, and LoRA has no rank 0. The base model alone (model.unload()) computes "
             "the same; train again with a smaller sparse_lambda for a LoRA."
         )
-    for name, layer in layers.items():
-        check_whole(name, layer.sora_gate[adapter_name])
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name, layer in kept.items():
