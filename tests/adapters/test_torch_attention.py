@@ -37,6 +37,22 @@ def test_an_adapter_acts_at_inference_where_torch_has_a_fast_path(config: Callab
             torch.backends.mha.set_fastpath_enabled(True)
 
 
+def test_padded_batches_at_inference_are_those_of_training(config: Callable[..., Any]) -> None:
+    net = nn.TransformerEncoder(layer(), 2, enable_nested_tensor=True).eval()
+    padding = torch.tensor([[False, False, True], [False, False, False]])
+    x = torch.randn(2, 3, 8)
+    with torch.no_grad():
+        model = get_peft_model(net, config(target_modules=["linear1"])).eval()
+        found = model(x, src_key_padding_mask=padding)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
+            if isinstance(module, nn.MultiheadAttention):
+                module.dropout = 0.0
+        expected = model.train()(x, src_key_padding_mask=padding)
+    torch.testing.assert_close(found[~padding], expected[~padding])
+
+
 @pytest.mark.parametrize("targets", ["all-linear", ["self_attn"], ["out_proj"], ["linear1", "out_proj"]])
 def test_projections_that_are_never_called_are_refused(
     config: Callable[..., Any], targets: list[str] | str
