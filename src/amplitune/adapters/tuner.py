@@ -12,6 +12,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.adapter_layer import AdapterLayer
 from amplitune.adapters.checkpoint import check_adapter_keys, named_tensors
+from amplitune.adapters.fast_path import leave_fast_path
 from amplitune.adapters.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
@@ -114,9 +115,7 @@ class AdapterTuner(BaseTuner):
         base = target.get_base_layer() if isinstance(target, BaseTunerLayer) else target
         layer_cls = self._layer_class(base, current_key)
         layer = layer_cls(target, adapter_name, peft_config, current_key, **get_quantization_kwargs(self))
-        if isinstance(parent, nn.TransformerEncoderLayer):
-            # Its fast path at inference reads the weights of its layers, but is not taken where hooks are.
-            layer.register_forward_pre_hook(_keep_input)
+        leave_fast_path(self.model, parent, layer)
         self._replace_module(parent, target_name, layer, target)
 
     def _replace_module(
@@ -223,10 +222,6 @@ _NEVER_RUN: dict[type[nn.Module], str] = {
     nn.MultiheadAttention: _READS_ITS_WEIGHTS,
     NonDynamicallyQuantizableLinear: _READS_ITS_WEIGHTS,
 }
-
-
-def _keep_input(module: nn.Module, args: Any) -> None:
-    return None
 
 
 def _check_adapter_name(adapter_name: str) -> None:
