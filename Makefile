@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 QUANTIZED := $(VENV)/quantized
 OFFLINE := HF_HUB_OFFLINE=1 HF_DATASETS_OFFLINE=1 TOKENIZERS_PARALLELISM=false
 
-.PHONY: demo study test lint docs browser pretrain clean
+.PHONY: demo study test peft-conformance lint docs browser pretrain clean
 
 # The comparison on the bundled model and tasks, offline; the report is demo/report.html.
 demo: $(VENV)/installed
@@ -21,6 +21,12 @@ study: $(VENV)/installed
 test: $(VENV)/developed $(QUANTIZED)/installed browser lint
 	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs --ignore=tests/adapters/quantized
 	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/quantized
+
+# peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some six minutes.
+# They come with peft's source distribution, which is fetched into build/.
+peft-conformance: $(VENV)/developed
+	$(PIP) -e '.[conformance]'
+	$(OFFLINE) $(BIN)/python -m conformance -n 2
 
 lint: $(VENV)/developed
 	$(BIN)/ruff format --check .
@@ -63,4 +69,4 @@ $(QUANTIZED)/installed: $(VENV)/developed
 	touch $@
 
 clean:
-	rm -rf $(VENV) demo bundled site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build/peft-conformance demo bundled site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
