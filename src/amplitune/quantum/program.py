@@ -199,7 +199,7 @@ def block_parameters(angles: Tensor, circuit: Circuit) -> Tensor:
     program = program_of(circuit)
     if program.is_real:
         if circuit.ansatz.rotations == 1:
-            return angles[:, :, 0]
+            return angles.select(2, 0)
         sums = [sum(angles[:, layer, row] for layer, row in rows) for rows in program.rows]
         return torch.stack(sums, dim=1)  # type: ignore[arg-type]
     gates = circuit.ansatz.gates

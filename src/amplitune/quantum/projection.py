@@ -8,6 +8,7 @@ from torch import Tensor
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
 from amplitune.quantum.differentiation import gradients
+from amplitune.quantum.direct_projection import project_directly
 from amplitune.quantum.encoding import flattened
 from amplitune.quantum.kernels.dispatch import choose
 from amplitune.quantum.kernels.up_projection import add_up_projection
@@ -17,6 +18,7 @@ from amplitune.quantum.precision import without_autocast
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.statevector import check_arguments
+from amplitune.quantum.watching import is_watched
 
 
 @torch.library.custom_op("amplitune::project", mutates_args=())
@@ -182,9 +184,11 @@ def project_values(
         ConfigError: `base`, `weight` or `bias` has a shape that does not fit.
     """
     _check_shapes(base, z.shape[:-1], z.shape[-1], weight, bias)
-    add = ProjectValues.apply if torch.is_grad_enabled() else project_values_op
-    out: Tensor = add(base, z, weight, bias, circuit.key, float(scaling))
-    return out
+    if is_watched(base, z, weight, bias):
+        add = ProjectValues.apply if torch.is_grad_enabled() else project_values_op
+        out: Tensor = add(base, z, weight, bias, circuit.key, float(scaling))
+        return out
+    return _added(base, flattened(z), weight, bias, circuit, scaling)
 
 
 def project(
@@ -227,17 +231,21 @@ def project(
         >>> project(base, x, torch.zeros(circuit.angle_shape()), torch.eye(2), None, circuit)
         tensor([[1.2800, 0.0000]])
     """
+    if (direct := project_directly(base, x, angles, weight, bias, circuit, scaling)) is not None:
+        return direct
     check_arguments(x, angles, circuit)
     _check_shapes(base, x.shape[:-1], angles.shape[0] * circuit.n_observables, weight, bias)
     if (evaluation := active()) is not None:
         z = evaluation.expectation(x, angles, circuit)
         up = torch.nn.functional.linear(z.to(torch.promote_types(z.dtype, weight.dtype)), weight, bias)
         return (base + scaling * up).to(base.dtype)
-    # Without gradients the function would only cost its own time, which a single token feels.
-    add = Project.apply if torch.is_grad_enabled() else project_op
     parameters = operator_parameters(x, angles, circuit)
-    out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
-    return out
+    if is_watched(base, x, parameters, weight, bias):
+        add = Project.apply if torch.is_grad_enabled() else project_op
+        out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
+        return out
+    # The operator and its autograd function would only cost their own time, which a single token feels.
+    return _added(base, run(flattened(x), parameters, circuit), weight, bias, circuit, scaling)
 
 
 def _check_shapes(

@@ -1,4 +1,4 @@
-"""What QAA layers that read one tensor keep for the backward pass: that tensor once, however many they are."""
+"""What QAA layers that read one tensor keep for the backward pass: that tensor, once, for all of them."""
 
 import contextlib
 from typing import Any
@@ -22,9 +22,8 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        config = LlamaConfig(
-            hidden_size=WIDTH, num_attention_heads=4, num_key_value_heads=2, attn_implementation="eager"
-        )
+        config: Any = LlamaConfig(hidden_size=WIDTH, num_attention_heads=4, num_key_value_heads=2)
+        config._attn_implementation = "eager"
         self.attention = LlamaAttention(config, layer_idx=0)
         self.rotary = LlamaRotaryEmbedding(config)
 
@@ -39,8 +38,7 @@ class Transposed(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in QKV:
-            setattr(self, name, Conv1D(WIDTH, WIDTH))
+        self.q_proj, self.k_proj, self.v_proj = (Conv1D(WIDTH, WIDTH) for _ in QKV)
 
     def forward(self, x: Tensor) -> Tensor:
         total: Tensor = self.q_proj(x) * self.k_proj(x) + self.v_proj(x)

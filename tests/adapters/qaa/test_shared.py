@@ -32,12 +32,11 @@ class Attention(nn.Module):
 
     def __init__(self, width: int = 6) -> None:
         super().__init__()
-        for name in QKV:
-            setattr(self, name, nn.Linear(width, 4))
+        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, 4) for _ in QKV)
 
     def forward(self, x: Tensor, between: Any = None) -> Tensor:
         h = torch.tanh(x)
-        total = self.q_proj(h)
+        total: Tensor = self.q_proj(h)
         if between is not None:
             h = between(h)
         return total + self.k_proj(h) * 2 + self.v_proj(h) * 3

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
+import torch
 from torch import Tensor
 
 from amplitune.errors import ConfigError, check_choice
@@ -87,6 +88,11 @@ def kernel(name: str | None) -> Iterator[None]:
         _override.pop()
 
 
+def is_overridden() -> bool:
+    """Tell whether a kernel was asked for, by a block or by the environment."""
+    return bool(_override[-1] or os.environ.get(VARIABLE))
+
+
 def choose(program: Program, x: Tensor) -> Kernel:
     """Choose the kernel: the one asked for, otherwise the first of KERNELS that can run the program.
 
@@ -110,12 +116,30 @@ def choose(program: Program, x: Tensor) -> Kernel:
                 "Use 'torch', or leave the choice to the rule."
             )
         return KERNELS[name]
+    key = id(program), x.device, x.dtype
+    known = _choices.get(key)
+    if known is None:
+        if len(_choices) >= _MOST_CHOICES:
+            _choices.clear()
+        known = _choices[key] = program, *_first(program, x)
+    _report(known[1].name, x.device.type, known[2])
+    return known[1]
+
+
+_MOST_CHOICES = 256
+
+#: What the rule chose and why not what stands before it, for a program on inputs of a device and a dtype. By
+#: identity, with the program itself so that the identity stays its own: a single token feels the rule's time.
+_choices: dict[tuple[int, torch.device, torch.dtype], tuple[Program, Kernel, tuple[str, ...]]] = {}
+
+
+def _first(program: Program, x: Tensor) -> tuple[Kernel, tuple[str, ...]]:
+    """The first kernel that can run a program, and why those before it cannot."""
     reasons: list[str] = []
     for candidate in KERNELS.values():
         reason = candidate.unsupported(program, x)
         if reason is None:
-            _report(candidate.name, x.device.type, tuple(reasons))
-            return candidate
+            return candidate, tuple(reasons)
         reasons.append(f"{candidate.name}: {reason}")
     raise AssertionError("the torch kernel runs everything")
 

@@ -56,7 +56,8 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
 
     Args:
         x: real, shape (tokens, features), any float dtype.
-        angles: as `block_parameters` gives them, shape (circuits, blocks, n_qubits).
+        angles: as `block_parameters` gives them, shape (circuits, blocks, n_qubits), or with dimensions of
+            size 1 in between.
         program: the program.
 
     Returns:
@@ -122,11 +123,13 @@ def _run(
     dangles: Tensor | None,
 ) -> Tensor:
     """Call the library; its threads are as many as torch's, and it lets go of the interpreter's lock."""
+    # A single token feels the time of calls that change nothing.
     library: Any = load()
     dtype = compute_dtype(x, angles)
     double = dtype == torch.float64
     plan = _tables_of(program, double)
-    angles = angles.detach().to(dtype).contiguous()
+    if angles.dtype != dtype or not angles.is_contiguous():
+        angles = angles.detach().to(dtype).contiguous()
     tokens, features = x.shape
     circuits = angles.shape[0]
     z = torch.empty(tokens, circuits * program.n_observables, dtype=dtype)

@@ -1,0 +1,32 @@
+"""Whether anything but the values of a computation is asked for, so that it must run as an operator."""
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def is_watched(*tensors: Tensor | None) -> bool:
+    """Tell whether anything but the values of a computation is asked for, so that it must be an operator.
+
+    Args:
+        *tensors: the arguments.
+
+    Returns:
+        Whether there may be a gradient, a tracer, a transform of torch.func, a mode that sees operators, or a
+        subclass of tensors.
+    """
+    if (
+        torch.compiler.is_compiling()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._is_tracing()
+        or forward_ad._current_level >= 0
+    ):
+        return True
+    differentiates = torch.is_grad_enabled()
+    for tensor in tensors:
+        if tensor is not None and (type(tensor) not in _PLAIN or (differentiates and tensor.requires_grad)):
+            return True
+    return False

@@ -1,0 +1,164 @@
+"""The projected sum by plain calls: the values of the operator, and left to it where more is asked for."""
+
+from typing import Any
+
+import pytest
+import torch
+from tests.quantum.kernels.native_cases import needs_compiler
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils.flop_counter import FlopCounterMode
+
+from amplitune.errors import ConfigError
+from amplitune.quantum import Ansatz, Circuit, measured, project
+from amplitune.quantum.direct_projection import project_directly
+from amplitune.quantum.kernels.dispatch import kernel
+from amplitune.quantum.operators import operator_parameters
+from amplitune.quantum.projection import project_op
+
+pytestmark = needs_compiler
+
+CIRCUITS = [
+    Circuit(4),
+    Circuit(4, Ansatz("RY", "ring", 3), "Z+ZZ"),
+    Circuit(5, Ansatz("RY", "linear"), ("Z0 Z3",)),
+]
+
+
+def arguments(circuit: Circuit, *leading: int, dtype: Any = torch.float32, circuits: int = 2) -> Any:
+    generator = torch.Generator().manual_seed(3)
+
+    def randn(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator)
+
+    wide = torch.promote_types(dtype, torch.float32)
+    columns = circuits * circuit.n_observables
+    return [
+        randn(*leading, 7).to(dtype),
+        randn(*leading, 13).to(dtype),
+        randn(*circuit.angle_shape(circuits)).to(wide),
+        randn(7, columns).to(wide),
+        randn(7).to(wide),
+    ]
+
+
+def by_operator(given: list[Any], bias: Tensor | None, circuit: Circuit) -> Tensor:
+    base, x, angles, weight = given[:4]
+    parameters = operator_parameters(x, angles, circuit)
+    return project_op(base, x, parameters, weight, bias, circuit.key, 0.7)
+
+
+@pytest.mark.parametrize("circuit", CIRCUITS, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("leading", [(), (1,), (1, 1), (2, 1)])
+@pytest.mark.parametrize("with_bias", [True, False])
+def test_the_values_are_those_of_the_operator(
+    circuit: Circuit, dtype: torch.dtype, leading: tuple[int, ...], with_bias: bool
+) -> None:
+    given = arguments(circuit, *leading, dtype=dtype)
+    bias = given[4] if with_bias else None
+    with torch.no_grad():
+        found = project_directly(*given[:4], bias, circuit, 0.7)
+        assert found is not None
+        assert torch.equal(found, project(*given[:4], bias, circuit, 0.7))
+        expected = by_operator(given, bias, circuit)
+    assert (found.shape, found.dtype) == (given[0].shape, dtype)
+    tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[
+        dtype
+    ]
+    torch.testing.assert_close(found, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_rows_that_have_no_state_and_inputs_that_are_not_contiguous() -> None:
+    base, x, angles, weight, bias = arguments(CIRCUITS[0], 3)
+    x[0], x[1, 4] = 0, torch.nan
+    found = project_directly(base, x, angles, weight, bias, CIRCUITS[0], 1.0)
+    assert found is not None
+    torch.testing.assert_close(found[0], base[0] + bias)
+    assert torch.isnan(found[1]).all()
+    assert torch.isfinite(found[2]).all()
+    spread = x.T.contiguous().T
+    assert not spread.is_contiguous()
+    again = project_directly(base, spread, angles, weight, bias, CIRCUITS[0], 1.0)
+    assert torch.equal(found.nan_to_num(), again.nan_to_num())  # type: ignore[union-attr]
+
+
+def test_angles_in_any_layout() -> None:
+    base, x, angles, weight, bias = arguments(CIRCUITS[1], 1)
+    spread = angles.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
+    assert not spread.is_contiguous()
+    found, expected = (
+        project_directly(base, x, one, weight, bias, CIRCUITS[1], 1.0) for one in (spread, angles)
+    )
+    assert found is not None
+    assert expected is not None
+    assert torch.equal(found, expected)
+
+
+def test_a_gradient_is_left_to_the_operator() -> None:
+    given = arguments(CIRCUITS[0], 1)
+    for index in range(5):
+        wants = [tensor.clone().requires_grad_(index == place) for place, tensor in enumerate(given)]
+        assert project_directly(*wants, CIRCUITS[0], 1.0) is None
+        assert project(*wants, CIRCUITS[0]).requires_grad
+        with torch.no_grad():
+            assert project_directly(*wants, CIRCUITS[0], 1.0) is not None
+
+
+def test_whoever_watches_sees_the_operator() -> None:
+    given = arguments(CIRCUITS[0], 1)
+
+    def direct() -> Tensor | None:
+        return project_directly(*given, CIRCUITS[0], 1.0)
+
+    assert direct() is not None
+    seen = []
+    with FlopCounterMode(display=False):
+        seen.append(direct())
+    with kernel("torch"):
+        seen.append(direct())
+    with torch.autocast("cpu", torch.bfloat16):
+        seen.append(direct())
+    with measured(shots=10):
+        seen.append(direct())
+    with forward_ad.dual_level():
+        seen.append(direct())
+
+    def of_a_row(x: Tensor) -> Tensor:
+        seen.append(project_directly(given[0], x, *given[2:], CIRCUITS[0], 1.0))
+        return x
+
+    torch.func.vmap(of_a_row)(given[1])
+    assert seen == [None] * 6
+    assert direct() is not None
+
+
+def test_vmap_and_compiled_code_give_the_same_values() -> None:
+    base, x, angles, weight, bias = arguments(CIRCUITS[0], 2)
+
+    def run(base: Tensor, x: Tensor) -> Tensor:
+        return project(base, x, angles, weight, bias, CIRCUITS[0])
+
+    with torch.no_grad():
+        torch.testing.assert_close(torch.func.vmap(run)(base, x), run(base, x))
+        compiled = torch.compile(run, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(base, x), run(base, x))
+
+
+OTHERS = [Circuit(4, Ansatz("RYRZ")), Circuit(4, norm="restore"), Circuit(4, readout="interferometric")]
+
+
+@pytest.mark.parametrize("circuit", OTHERS, ids=str)
+def test_other_circuits_are_left_to_the_operator(circuit: Circuit) -> None:
+    given = arguments(circuit, 1)
+    assert project_directly(*given, circuit, 1.0) is None
+    assert project(*given, circuit).isfinite().all()
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_what_does_not_fit_is_refused_as_ever(place: int) -> None:
+    given = arguments(CIRCUITS[0], 2)
+    given[place] = given[place][..., :-1] if place != 1 else torch.randn(2, 17)
+    assert project_directly(*given, CIRCUITS[0], 1.0) is None
+    with pytest.raises(ConfigError):
+        project(*given, CIRCUITS[0])
