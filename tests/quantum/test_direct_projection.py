@@ -18,6 +18,10 @@ from amplitune.quantum.projection import project_op
 
 pytestmark = needs_compiler
 
+#: Untyped, to be called with lists of arguments.
+directly: Any = project_directly
+projected: Any = project
+
 CIRCUITS = [
     Circuit(4),
     Circuit(4, Ansatz("RY", "ring", 3), "Z+ZZ"),
@@ -58,9 +62,9 @@ def test_the_values_are_those_of_the_operator(
     given = arguments(circuit, *leading, dtype=dtype)
     bias = given[4] if with_bias else None
     with torch.no_grad():
-        found = project_directly(*given[:4], bias, circuit, 0.7)
+        found = directly(*given[:4], bias, circuit, 0.7)
         assert found is not None
-        assert torch.equal(found, project(*given[:4], bias, circuit, 0.7))
+        assert torch.equal(found, projected(*given[:4], bias, circuit, 0.7))
         expected = by_operator(given, bias, circuit)
     assert (found.shape, found.dtype) == (given[0].shape, dtype)
     tolerance = {torch.float64: 1e-14, torch.float32: 1e-6, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}[
@@ -72,14 +76,14 @@ def test_the_values_are_those_of_the_operator(
 def test_rows_that_have_no_state_and_inputs_that_are_not_contiguous() -> None:
     base, x, angles, weight, bias = arguments(CIRCUITS[0], 3)
     x[0], x[1, 4] = 0, torch.nan
-    found = project_directly(base, x, angles, weight, bias, CIRCUITS[0], 1.0)
+    found = directly(base, x, angles, weight, bias, CIRCUITS[0], 1.0)
     assert found is not None
     torch.testing.assert_close(found[0], base[0] + bias)
     assert torch.isnan(found[1]).all()
     assert torch.isfinite(found[2]).all()
     spread = x.T.contiguous().T
     assert not spread.is_contiguous()
-    again = project_directly(base, spread, angles, weight, bias, CIRCUITS[0], 1.0)
+    again = directly(base, spread, angles, weight, bias, CIRCUITS[0], 1.0)
     assert torch.equal(found.nan_to_num(), again.nan_to_num())  # type: ignore[union-attr]
 
 
@@ -87,9 +91,7 @@ def test_angles_in_any_layout() -> None:
     base, x, angles, weight, bias = arguments(CIRCUITS[1], 1)
     spread = angles.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0)
     assert not spread.is_contiguous()
-    found, expected = (
-        project_directly(base, x, one, weight, bias, CIRCUITS[1], 1.0) for one in (spread, angles)
-    )
+    found, expected = (directly(base, x, one, weight, bias, CIRCUITS[1], 1.0) for one in (spread, angles))
     assert found is not None
     assert expected is not None
     assert torch.equal(found, expected)
@@ -99,17 +101,17 @@ def test_a_gradient_is_left_to_the_operator() -> None:
     given = arguments(CIRCUITS[0], 1)
     for index in range(5):
         wants = [tensor.clone().requires_grad_(index == place) for place, tensor in enumerate(given)]
-        assert project_directly(*wants, CIRCUITS[0], 1.0) is None
-        assert project(*wants, CIRCUITS[0]).requires_grad
+        assert directly(*wants, CIRCUITS[0], 1.0) is None
+        assert projected(*wants, CIRCUITS[0]).requires_grad
         with torch.no_grad():
-            assert project_directly(*wants, CIRCUITS[0], 1.0) is not None
+            assert directly(*wants, CIRCUITS[0], 1.0) is not None
 
 
 def test_whoever_watches_sees_the_operator() -> None:
     given = arguments(CIRCUITS[0], 1)
 
     def direct() -> Tensor | None:
-        return project_directly(*given, CIRCUITS[0], 1.0)
+        return directly(*given, CIRCUITS[0], 1.0)
 
     assert direct() is not None
     seen = []
@@ -125,7 +127,7 @@ def test_whoever_watches_sees_the_operator() -> None:
         seen.append(direct())
 
     def of_a_row(x: Tensor) -> Tensor:
-        seen.append(project_directly(given[0], x, *given[2:], CIRCUITS[0], 1.0))
+        seen.append(directly(given[0], x, *given[2:], CIRCUITS[0], 1.0))
         return x
 
     torch.func.vmap(of_a_row)(given[1])
@@ -137,7 +139,7 @@ def test_vmap_and_compiled_code_give_the_same_values() -> None:
     base, x, angles, weight, bias = arguments(CIRCUITS[0], 2)
 
     def run(base: Tensor, x: Tensor) -> Tensor:
-        return project(base, x, angles, weight, bias, CIRCUITS[0])
+        return projected(base, x, angles, weight, bias, CIRCUITS[0])
 
     with torch.no_grad():
         torch.testing.assert_close(torch.func.vmap(run)(base, x), run(base, x))
@@ -151,14 +153,14 @@ OTHERS = [Circuit(4, Ansatz("RYRZ")), Circuit(4, norm="restore"), Circuit(4, rea
 @pytest.mark.parametrize("circuit", OTHERS, ids=str)
 def test_other_circuits_are_left_to_the_operator(circuit: Circuit) -> None:
     given = arguments(circuit, 1)
-    assert project_directly(*given, circuit, 1.0) is None
-    assert project(*given, circuit).isfinite().all()
+    assert directly(*given, circuit, 1.0) is None
+    assert projected(*given, circuit).isfinite().all()
 
 
 @pytest.mark.parametrize("place", range(5))
 def test_what_does_not_fit_is_refused_as_ever(place: int) -> None:
     given = arguments(CIRCUITS[0], 2)
     given[place] = given[place][..., :-1] if place != 1 else torch.randn(2, 17)
-    assert project_directly(*given, CIRCUITS[0], 1.0) is None
+    assert directly(*given, CIRCUITS[0], 1.0) is None
     with pytest.raises(ConfigError):
-        project(*given, CIRCUITS[0])
+        projected(*given, CIRCUITS[0])
