@@ -1,13 +1,19 @@
-"""What a QAA layer keeps for the backward pass, against peft's LoRA of rank 8 on the same layer."""
+"""What QAA keeps for the backward pass, and takes at most in a training step, against LoRA of rank 8."""
 
 from typing import Any
 
 import peft
 import pytest
 import torch
+from tests.quantum.kernels.native_cases import needs_compiler
 from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from amplitune import QAAConfig
+from amplitune.quantum.kernels.dispatch import kernel
+from amplitune.quantum.operators import backward_op, expectation_op
+from amplitune.quantum.projection import project_op
+from amplitune.study.running.memory_tracking import MemoryTrace
 
 TOKENS = 64
 
@@ -64,3 +70,72 @@ def test_qaa_saves_no_more_than_lora_at_any_depth(width: int, dtype: torch.dtype
     assert len(measured) == 6
     assert set(measured.values()) == {width * dtype.itemsize}
     assert max(measured.values()) <= lora
+
+
+OPERATORS: dict[str, Any] = {op._qualname: op for op in (expectation_op, backward_op, project_op)}
+
+
+class InsideOperators(MemoryTrace):
+    """Follows the tensors that amplitune's operators make inside, too."""
+
+    visited = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        operator = OPERATORS.get(func._schema.name)
+        if operator is None:
+            return super().__torch_dispatch__(func, types, args, kwargs)
+        self.visited += 1
+        with self:
+            return operator._init_fn(*args, **(kwargs or {}))
+
+
+def step_peak(config: Any, dtype: torch.dtype, gradient_checkpointing: bool) -> int:
+    """Bytes that a step of AdamW takes at most, weights and optimizer included, of a model of 2 layers."""
+    torch.manual_seed(0)
+    base: Any = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=64,
+            hidden_size=160,
+            intermediate_size=300,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            num_key_value_heads=2,
+        )
+    )
+    base.to(dtype)
+    model: Any = peft.get_peft_model(base, config).train()
+    if gradient_checkpointing:
+        base.gradient_checkpointing_enable()
+        model.enable_input_require_grads()
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad])
+    tokens = torch.randint(0, 64, (2, 96))
+
+    def step() -> None:
+        model(input_ids=tokens, labels=tokens, use_cache=False).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    step()
+    with InsideOperators(model, optimizer) as trace:
+        step()
+    assert (trace.visited > 0) == isinstance(config, QAAConfig)
+    return trace.peak
+
+
+@needs_compiler
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(
+    "targets", [["q_proj", "v_proj"], ["q_proj", "k_proj", "v_proj"], "all-linear"], ids=str
+)
+def test_a_training_step_takes_no_more_than_with_lora(
+    targets: Any, dtype: torch.dtype, gradient_checkpointing: bool
+) -> None:
+    lora = step_peak(peft.LoraConfig(r=8, target_modules=targets), dtype, gradient_checkpointing)
+    for options in ({}, {"depth": 4}, {"share_circuit": True}):
+        config = QAAConfig(target_modules=targets, **options)
+        # The torch kernel's scratch memory, of a fixed size, would outweigh so small a model.
+        with kernel("native"):
+            assert step_peak(config, dtype, gradient_checkpointing) <= lora
