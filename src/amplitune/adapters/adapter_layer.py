@@ -8,7 +8,8 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
 
 from amplitune.adapters.mixed_batch import check_mixed_batch, rows_by_adapter
-from amplitune.adapters.quantized_base import check_passes_gradient, device_of, find_backend
+from amplitune.adapters.offloading import device_of, is_offloaded, onloaded
+from amplitune.adapters.quantized_base import check_passes_gradient, find_backend
 from amplitune.adapters.targeting import TargetingConfig
 
 
@@ -99,9 +100,9 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     def _get_base_layer_device_and_dtype(
         self, base_layer: nn.Module
     ) -> tuple[torch.device | None, torch.dtype | None]:
-        """Find where the base layer is; peft knows it only of weights of some names."""
+        """Find where the base layer computes; peft knows it only of weights of some names that are there."""
         device, dtype = super()._get_base_layer_device_and_dtype(base_layer)
-        return device_of(base_layer) if device is None else device, dtype
+        return device_of(base_layer) if device is None or device.type == "meta" else device, dtype
 
     def _move_adapter_to_device_of_base_layer(
         self, adapter_name: str, device: torch.device | None = None
@@ -164,6 +165,13 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
             check_passes_gradient(self.get_base_layer(), x, result)
         if self.disable_adapters or self.merged:
             return result
+        parts: list[Any] = [self._modules[name] for name in self.adapter_layer_names]
+        if is_offloaded(parts):
+            with onloaded(parts):
+                return self._add_branches(result, x, adapter_names)
+        return self._add_branches(result, x, adapter_names)
+
+    def _add_branches(self, result: Tensor, x: Tensor, adapter_names: Sequence[str] | None) -> Tensor:
         dtype = result.dtype
         if adapter_names is None:
             for adapter_name in self.active_adapters:

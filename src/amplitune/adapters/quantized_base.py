@@ -2,7 +2,6 @@
 
 from copy import copy
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Self
 
 import torch
@@ -54,16 +53,6 @@ def is_quantized_linear(module: nn.Module) -> bool:
         return False
     backend = find_backend(module)
     return backend is not None and backend.layer_type == "linear"
-
-
-def device_of(base: nn.Module) -> torch.device | None:
-    """Find the device of a base layer that has no `weight`; None if it holds no tensors at all.
-
-    Example:
-        >>> device_of(nn.Linear(2, 2))
-        device(type='cpu')
-    """
-    return next((tensor.device for tensor in chain(base.parameters(), base.buffers())), None)
 
 
 def check_passes_gradient(base: nn.Module, x: Tensor, result: Tensor) -> None:

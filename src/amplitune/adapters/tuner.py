@@ -121,12 +121,12 @@ class AdapterTuner(BaseTuner):
     def _replace_module(
         self, parent: nn.Module, child_name: str, new_module: nn.Module, child: nn.Module
     ) -> None:
-        """Put a layer around a module, or the module back into its place."""
-        if isinstance(new_module, BaseTunerLayer):
-            super()._replace_module(parent, child_name, new_module, child)
-        else:
-            # peft would copy the weight of the module to itself, where HQQ, GPTQ and AWQ have none.
-            setattr(parent, child_name, new_module)
+        """Put a layer around a module, or the module back into its place.
+
+        peft would also move the adapter to where the module's weight is, although a new adapter is where the
+        module computes, and copy the weight of a module to itself, where HQQ, GPTQ and AWQ have none.
+        """
+        setattr(parent, child_name, new_module)
 
     @classmethod
     def _layer_class(cls, module: nn.Module, name: str) -> type[AdapterLayer]:

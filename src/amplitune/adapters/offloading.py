@@ -1,0 +1,52 @@
+"""Adapters whose tensors accelerate keeps elsewhere than where their layer computes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import nn
+
+
+def device_of(base: nn.Module) -> torch.device | None:
+    """Find the device where a module computes; None if it holds no tensors at all.
+
+    Example:
+        >>> device_of(nn.Linear(2, 2))
+        device(type='cpu')
+    """
+    device = next((tensor.device for tensor in chain(base.parameters(), base.buffers())), None)
+    hook: Any = base.__dict__.get("_hf_hook")
+    if device == torch.device("meta") and getattr(hook, "execution_device", None) is not None:
+        return torch.device(hook.execution_device)
+    return device
+
+
+def is_offloaded(parts: list[nn.Module]) -> bool:
+    """Whether accelerate keeps the tensors of one of the modules elsewhere.
+
+    Example:
+        >>> is_offloaded([nn.ParameterDict()])
+        False
+    """
+    return any("_hf_hook" in part.__dict__ for part in parts)
+
+
+@contextmanager
+def onloaded(parts: list[nn.Module]) -> Iterator[None]:
+    """Bring the tensors of modules that are never called, as accelerate does before a module's forward pass.
+
+    Args:
+        parts: the `nn.ParameterDict`s of a layer.
+    """
+    hooks: list[tuple[Any, nn.Module]] = [
+        (hook, part) for part in parts if (hook := part.__dict__.get("_hf_hook")) is not None
+    ]
+    for hook, part in hooks:
+        hook.pre_forward(part)
+    try:
+        yield
+    finally:
+        for hook, part in hooks:
+            hook.post_forward(part, None)
