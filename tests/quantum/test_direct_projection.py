@@ -84,7 +84,7 @@ def test_rows_that_have_no_state_and_inputs_that_are_not_contiguous() -> None:
     spread = x.T.contiguous().T
     assert not spread.is_contiguous()
     again = directly(base, spread, angles, weight, bias, CIRCUITS[0], 1.0)
-    assert torch.equal(found.nan_to_num(), again.nan_to_num())  # type: ignore[union-attr]
+    assert torch.equal(found.nan_to_num(), again.nan_to_num())
 
 
 def test_angles_in_any_layout() -> None:
