@@ -279,7 +279,7 @@ def _trainable_gates(model: nn.Module) -> dict[str, list[nn.Parameter]]:
             raise ConfigError(
                 f"The gates of adapter {adapter_name!r} must be float32 or wider, but are {narrow.pop()}: a "
                 "threshold of 3e-4 is rounded away there. Cast the base model before wrapping it, not the "
-                "wrapped model."
+                "wrapped model, and leave `autocast_adapter_dtype` at its default."
             )
     return gates
 
