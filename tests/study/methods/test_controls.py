@@ -132,6 +132,12 @@ def test_controls_have_their_methods_training_and_search_space() -> None:
         ({"entangler": []}, ["no-entangler"], "no entangler"),
         ({"readout": "interferometric"}, ["squares", "givens"], "linear in the input"),
         ({"readout": "probabilities"}, ["squares", "givens"], "not like the probabilities"),
+        ({"depth_pattern": {"q_proj": 2}}, ["givens"], "has one depth for all modules"),
+        (
+            {"readout_pattern": {"q_proj": "Z+ZZ"}},
+            ["projection", "squares", "givens"],
+            "has one width for all modules",
+        ),
     ],
 )
 def test_a_control_that_is_not_defined_is_left_out_with_its_reason(

@@ -137,6 +137,14 @@ def test_settings_change_their_row_alone(tmp_path: Path, surveys: dict[str, Surv
     assert changed == ["lora"]
 
 
+def test_depths_and_readouts_by_module_are_in_the_formula(tmp_path: Path) -> None:
+    patterns = {"depth_pattern": {"v_proj": 3}, "readout_pattern": {r"layers\.1\..*": "Z+ZZ"}}
+    row = row_of(survey(save(tmp_path)["llama"], settings={"qaa": patterns}), "qaa")
+    # q 64 to 64, v 64 to 32, six qubits: 6 or 18 angles; 6 values in the first layer, 21 in the second.
+    assert row.angles == 2 * (6 + 18)
+    assert row.parameters == row.parameters_by_formula == 48 + (6 + 1 + 21 + 1) * (64 + 32)
+
+
 def test_a_formula_that_a_setting_leaves_is_shown_beside_the_count(tmp_path: Path) -> None:
     made = survey(save(tmp_path)["llama"], settings={"lora": {"use_dora": True}})
     row = row_of(made, "lora")

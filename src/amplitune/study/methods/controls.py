@@ -125,7 +125,8 @@ def _undefined(name: str, config: QAAConfig) -> str:
     if name == "qaa-no-entangler" and config.entangler in ("none", []):
         return "it has no entangler"
     for pattern, replaced in (("readout_pattern", "width"), ("depth_pattern", "depth")):
-        if getattr(config, pattern) and replaced in _fields_of(name):
+        is_qaa = METHODS[name].peft_type == "QAA"
+        if getattr(config, pattern) and not is_qaa and replaced in _fields_of(name):
             return f"it has one {replaced} for all modules, the {pattern} gives some of them another"
     if name in ("qaa-squares", "qaa-givens") and config.readout == INTERFEROMETRIC:
         return "the readout 'interferometric' is linear in the input, squares are not"
