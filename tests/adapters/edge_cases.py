@@ -40,6 +40,7 @@ def _control(features: str, **fields: Any) -> Callable[..., Any]:
 
 
 CASES = {
+    "qaa-by-rule": Case(_qaa(), scale_free=True),
     "qaa-native": Case(_qaa(), "native", scale_free=True),
     "qaa-torch": Case(_qaa(), "torch", scale_free=True),
     "restore-native": Case(_qaa(norm="restore", depth=2, circuits=2), "native"),

@@ -71,6 +71,20 @@ def test_the_sign_of_zero_changes_nothing(case: Case) -> None:
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
 
 
+@EACH_CASE
+def test_without_gradients_the_values_are_the_same(case: Case) -> None:
+    for dtype in DTYPES:
+        layer, edges = layer_of(case, dtype=dtype), rows(7, dtype=dtype)
+        edges[1], edges[2], edges[4, 3] = 0.0, sized("subnormal", rows(1), dtype)[0], NAN
+        edges[3] = sized("one large channel", rows(1), dtype)[0]
+        # Also few rows at a time, as generation has them; each kind of row alone.
+        for x in (edges, *edges.split(1), *edges.unbind(), edges[:0], edges[2:5], edges.T.contiguous().T):
+            with case.running():
+                y = layer(x.detach().requires_grad_()).detach()
+                with torch.no_grad():
+                    torch.testing.assert_close(layer(x), y, equal_nan=True)
+
+
 # Sizes of numbers -------------------------------------------------------------------------------------------
 
 SIZES = ("near overflow", "subnormal", "outlier channels", "sizes mixed", "one large channel")
