@@ -249,11 +249,26 @@ def test_a_pickled_file_is_read_too(
     loaded = PeftModel.from_pretrained(llama.model(), str(tmp_path))
     assert torch.equal(logits(loaded, tokens), logits(model, tokens))
     path = tmp_path / "adapter_model.bin"
-    path.write_bytes(path.read_bytes()[:-100])
     base = llama.model()
-    with pytest.raises(ConfigError, match=r"adapter_model\.bin must hold"):
-        PeftModel.from_pretrained(base, str(tmp_path))
-    assert not any(isinstance(module, AdapterLayer) for module in base.modules())
+    for content in (path.read_bytes()[:-100], b"", b"no pickle"):
+        path.write_bytes(content)
+        with pytest.raises(ConfigError, match=r"adapter_model\.bin must hold"):
+            PeftModel.from_pretrained(base, str(tmp_path))
+        assert not any(isinstance(module, AdapterLayer) for module in base.modules())
+
+
+def test_a_folder_without_tensors(method: str, llama: Architecture, wrap: Wrap, tmp_path: Path) -> None:
+    model = wrap(method, llama)
+    model.save_pretrained(str(tmp_path))
+    (tmp_path / TENSORS).unlink()
+    before = _state(model)
+    with pytest.raises(ConfigError, match=f"must hold {TENSORS} beside"):
+        model.load_adapter(str(tmp_path), "second")
+    assert list(model.peft_config) == ["default"]
+    assert _same(model, before)
+    # It is enough to make an adapter anew.
+    config = type(model.peft_config["default"]).from_pretrained(str(tmp_path))
+    assert len(_state(peft.get_peft_model(llama.model(), config))) == len(before)
 
 
 # adapter_config.json ----------------------------------------------------------------------------------------

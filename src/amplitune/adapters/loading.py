@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -22,27 +23,30 @@ class Awaited:
 
     Args:
         folder: the folder.
+        needs_tensors: whether the tensors must be there: peft's load_adapter read the config.
         trainable: names of the parameters that trained before the adapter was put into the model.
         versions: torch's counts of the writes to the adapter's tensors when they were made, by name.
     """
 
     folder: Path
+    needs_tensors: bool = False
     trainable: list[str] = field(default_factory=list)
     versions: dict[str, int] = field(default_factory=dict)
 
 
-def await_tensors(config: Any, folder: Path) -> None:
+def await_tensors(config: Any, folder: Path, needs_tensors: bool) -> None:
     """Note that a config was read from a folder; no field of the config changes.
 
     Args:
         config: a method's config.
         folder: where its adapter_config.json is.
+        needs_tensors: whether it is no config without tensors, from which an adapter may be made too.
     """
-    vars(config)[_KEY] = Awaited(folder)
+    vars(config)[_KEY] = Awaited(folder, needs_tensors)
 
 
 def check_readable(config: Any) -> None:
-    """Raise ConfigError if the tensors beside a config that was read from a folder cannot be read.
+    """Raise if the tensors beside a config that was read from a folder are not there or cannot be read.
 
     Args:
         config: the config of an adapter that is about to be put into a model.
@@ -53,15 +57,23 @@ def check_readable(config: Any) -> None:
     awaited: Awaited | None = vars(config).get(_KEY)
     if awaited is None:
         return
-    tensors, pickled = awaited.folder / SAFETENSORS_WEIGHTS_NAME, awaited.folder / WEIGHTS_NAME
+    path = awaited.folder / SAFETENSORS_WEIGHTS_NAME
+    pickled = awaited.folder / WEIGHTS_NAME
+    if not path.is_file() and not pickled.is_file():
+        if awaited.needs_tensors:
+            raise ConfigError(
+                f"`{awaited.folder}` must hold {SAFETENSORS_WEIGHTS_NAME} beside adapter_config.json, but "
+                "does not. Save the adapter again with save_pretrained, which writes both."
+            )
+        return
     try:
-        if tensors.is_file():
-            with safe_open(tensors, "pt") as file:
+        if path.is_file():
+            with safe_open(path, "pt") as file:
                 file.keys()
-        elif pickled.is_file():
-            torch.load(pickled, map_location="meta", weights_only=True)
-    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError) as error:
-        path = tensors if tensors.is_file() else pickled
+        else:
+            path = pickled
+            torch.load(path, map_location="meta", weights_only=True)
+    except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
         raise ConfigError(
             f"{path} must hold the adapter's tensors, but cannot be read: {error}. The file is damaged or "
             "was not copied to its end: copy it again, or save the adapter again."

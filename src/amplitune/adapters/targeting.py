@@ -89,7 +89,8 @@ class TargetingConfig(PeftConfig):
         config: PeftConfig = super().from_pretrained(pretrained_model_name_or_path, subfolder, **kwargs)
         folder = Path(pretrained_model_name_or_path, subfolder or "")
         if folder.is_dir():
-            await_tensors(config, folder)
+            # An argument that peft's load_adapter alone gives; to train anew, a config is enough.
+            await_tensors(config, folder, needs_tensors="ephemeral_gpu_offload" in kwargs)
         return config
 
     def __post_init__(self) -> None:
