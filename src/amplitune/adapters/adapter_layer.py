@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.utils import quantization_extra_repr
 from torch import Tensor, nn
 
 from amplitune.adapters.mixed_batch import check_mixed_batch, rows_by_adapter
@@ -87,6 +88,10 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     def add_branch(self, result: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Add what the adapter adds; a method overrides it where it can save a pass over the output."""
         return result + self.branch(x, adapter_name)
+
+    def extra_repr(self) -> str:
+        """Name the library that has quantised the base layer, if any."""
+        return quantization_extra_repr(self)
 
     def has_adapter(self, adapter_name: str) -> bool:
         """Whether this layer has parameters of the adapter; an adapter may wrap some of the layers only."""

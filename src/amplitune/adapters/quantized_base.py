@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import resolve_quantization_backend
 from peft.utils.quantization_utils import (
     ForwardOnlyQuantizationBackend,
@@ -73,6 +74,30 @@ def check_passes_gradient(base: nn.Module, x: Tensor, result: Tensor) -> None:
             "quantised as well, quantise the weights alone, such as by torchao's Int8WeightOnlyConfig; for "
             "inference call model.eval() first."
         )
+
+
+def quantized_linear_names(model: Any) -> set[str]:
+    """Name the linear layers of other classes than torch's that an adapter can go around, but the output's.
+
+    Args:
+        model: the model; layers that have an adapter already are left to peft.
+
+    Returns:
+        Their names.
+
+    Example:
+        >>> quantized_linear_names(nn.Sequential(nn.Linear(2, 2)))
+        set()
+    """
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    adapted = tuple(
+        f"{name}." for name, module in model.named_modules() if isinstance(module, BaseTunerLayer)
+    )
+    return {
+        name
+        for name, module in model.named_modules()
+        if module is not head and not name.startswith(adapted) and is_quantized_linear(module)
+    }
 
 
 def check_weight_can_change(base: nn.Module, backend: QuantizationBackend) -> None:

@@ -17,6 +17,7 @@ from amplitune.adapters.loading import adapter_made, check_readable, remove_unlo
 from amplitune.adapters.merging import MergeableLayer
 from amplitune.adapters.mixed_batch import mixed_batch
 from amplitune.adapters.patterns import check_patterns_match
+from amplitune.adapters.quantized_base import quantized_linear_names
 from amplitune.adapters.tied_weights import untie
 from amplitune.errors import ConfigError, check_choice, near_matches
 
@@ -60,8 +61,11 @@ class AdapterTuner(BaseTuner):
 
     def _prepare_model(self, peft_config: Any, model: nn.Module) -> None:
         """Check every target first, so that a wrong one does not leave the model half wrapped."""
-        # peft does so as well, but only after this check.
+        # peft does so as well, but only after this check, and without linear layers of other classes.
+        asked = peft_config.target_modules
         _maybe_include_all_linear_layers(peft_config, model)
+        if peft_config.target_modules is not asked:
+            peft_config.target_modules |= quantized_linear_names(model)
         wrapped: list[str] = []
         targets: list[str] = []
         for name, module in model.named_modules():

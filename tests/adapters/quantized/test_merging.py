@@ -83,6 +83,36 @@ def test_a_bias_stays_when_the_weight_changes(mergeable_scheme: Any, adapted: An
         assert torch.equal(layer.get_base_layer().bias, bias)
 
 
+@pytest.mark.parametrize(
+    ("method", "fields"),
+    [
+        ("control", {"features": "projection"}),
+        ("qaa", {"readout": "interferometric", "norm": "restore"}),
+    ],
+)
+@pytest.mark.parametrize("name", ["bnb-int8", "bnb-nf4", "torchao-int8", "hqq"])
+def test_an_adapter_s_bias_is_added_to_the_layer_s_and_taken_out(
+    scheme_named: Any, name: str, adapted: Any, tokens: Tensor, method: str, fields: dict[str, Any]
+) -> None:
+    model = adapted(
+        scheme_named(name), method, target_modules=["q_proj", "v_proj"], up_proj_bias=True, **fields
+    )
+    before = logits(model, tokens)
+    biases = [layer.get_base_layer().bias.clone() for layer in wrapped(model)]
+    weights = [layer.get_base_weight().clone() for layer in wrapped(model)]
+    model.merge_adapter()
+    assert len(biases) == 4
+    for layer, bias, weight in zip(wrapped(model), biases, weights, strict=True):
+        torch.testing.assert_close(layer.get_base_layer().bias, bias + layer.get_delta_bias("default"))
+        wanted = weight + layer.get_delta_weight("default")
+        assert ((layer.get_base_weight() - wanted).abs() <= step(layer, wanted)).all()
+    model.unmerge_adapter()
+    for layer, bias, weight in zip(wrapped(model), biases, weights, strict=True):
+        torch.testing.assert_close(layer.get_base_layer().bias, bias)
+        assert torch.equal(layer.get_base_weight(), weight)
+    torch.testing.assert_close(logits(model, tokens), before)
+
+
 def test_two_adapters_are_merged_and_taken_out_together(
     mergeable_scheme: Any, adapted: Any, quantized_config: Any, tokens: Tensor
 ) -> None:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model, prepare_model_for_kbit_training
+from peft import AutoPeftModelForCausalLM, PeftModel, get_peft_model, prepare_model_for_kbit_training
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, BitsAndBytesConfig, TorchAoConfig
 
@@ -150,6 +150,11 @@ def test_an_adapter_trained_around_one_quantisation_loads_around_another(
     with torch.no_grad():
         found, expected = loaded(tokens).logits, trained(tokens).logits
     assert (found - expected).norm() < 0.3 * expected.norm()
+    auto = AutoPeftModelForCausalLM.from_pretrained(
+        kept_folder, quantization_config=BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4")
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(auto(tokens).logits, expected)
     for one, other in zip(wrapped(loaded), wrapped(trained), strict=True):
         torch.testing.assert_close(one.get_delta_weight("default"), other.get_delta_weight("default"))
 
@@ -159,6 +164,22 @@ def test_a_name_that_no_layer_has_is_an_error_with_the_names_of_quantised_layers
 ) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'q_proj'"):
         get_peft_model(scheme.quantize(base_folder), QAAConfig(target_modules=["q_projj"]))
+
+
+@pytest.mark.parametrize("method", ["qaa", "sora"])
+def test_all_linear_takes_the_quantised_layers_but_not_the_output(
+    scheme: Any, method: str, base_folder: str, quantized_config: Any, tokens: Tensor
+) -> None:
+    model: Any = get_peft_model(
+        scheme.quantize(base_folder), quantized_config(method, target_modules="all-linear")
+    )
+    assert len(wrapped(model)) == 14
+    assert all(layer.quantization_backend is not None for layer in wrapped(model))
+    model.add_adapter("second", quantized_config(method, target_modules="all-linear"))
+    assert len(wrapped(model)) == 14
+    model.eval().set_adapter("second")
+    with torch.no_grad():
+        assert model(tokens).logits.isfinite().all()
 
 
 def test_what_counts_as_a_quantised_linear_layer_of_another_class() -> None:

@@ -45,7 +45,7 @@ def test_the_output_is_the_quantised_layer_s_plus_the_branch(
     model = adapted(scheme, base_folder, quantized_config(method))
     assert len(wrapped(model)) == 6
     for layer in wrapped(model):
-        assert layer.quantization_backend is not None
+        assert f"quantization_backend='{layer.quantization_backend.backend_name}'" in repr(layer)
         assert (layer.in_features, layer.out_features) == (64, 64)
         x = torch.randn(2, 3, 64)
         for training in (False, True):
