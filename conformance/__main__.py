@@ -24,18 +24,9 @@ def main(arguments: list[str]) -> int:
     save_models(folder / "run")
     (folder / "run" / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     named = [option for option in pytest_options if option.split("::")[0].endswith(".py")]
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-p",
-        "conformance.plugin",
-        "-c",
-        "pytest.ini",
-        "--rootdir",
-        ".",
-    ]
-    command += ["-p", "no:cacheprovider", "--disable-warnings", "-q", *pytest_options]
+    command = [sys.executable, "-m", "pytest", "-c", "pytest.ini", "--rootdir", "."]
+    command += ["-p", "conformance.plugin", "-p", "no:cacheprovider", "--disable-warnings", "-q"]
+    command += pytest_options
     if not named:
         command += [str(suite.relative_to(folder / "run")) for suite in suites]
     environment = os.environ | {

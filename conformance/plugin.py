@@ -28,14 +28,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Keep the tests of our configs."""
     _exclude_none()
     kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
     for item in items:
         config_name, name, _ = _described(item)
         if config_name is None and name not in ALSO:
             _deselected[_suite(item.nodeid)] += 1
-            continue
-        item.user_properties.append(("config", config_name or "all"))
-        kept.append(item)
-    config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+            left_out.append(item)
+        else:
+            item.user_properties.append(("config", config_name or "all"))
+            kept.append(item)
+    config.hook.pytest_deselected(items=left_out)
     items[:] = kept
 
 
@@ -108,7 +110,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     for (suite, config), by_outcome in sorted(counts.items()):
         write(f"{suite:36}{config:16}" + "".join(f"{by_outcome[column]:9}" for column in columns))
     for suite, number in sorted(_deselected.items()):
-        write(f"{suite:36}{number} tests that name another method's config are not run")
+        write(f"{suite:36}{number} tests that are written for another method's config are not run")
     write("")
     write("skipped: ended in the refusal that is due; not its: peft's test is for other methods")
     for (found, config, reason), number in sorted(reasons.items(), reverse=True):

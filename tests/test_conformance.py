@@ -126,7 +126,7 @@ def test_a_suite_is_run_and_counted(tmp_path: Path) -> None:
     assert table["SoRAConfig"] == ["1", "1", "0", "0"]
     assert table["ControlConfig"] == ["2", "0", "0", "0"]
     assert "QAAConfig: merging: the branch is quadratic in x" in printed
-    assert "1 tests that name another method's config are not run" in printed
+    assert "1 tests that are written for another method's config are not run" in printed
 
 
 def test_pefts_suite_of_configs(tmp_path: Path) -> None:
