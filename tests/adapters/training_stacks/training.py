@@ -33,23 +33,32 @@ CONFIGS: dict[str, Callable[..., Any]] = {
 }
 
 
-def build_model(method: str, seed: int = 0, **fields: Any) -> Any:
-    """A Llama of two layers with an adapter that is not the identity; the same for the same seed."""
+def build_base(seed: int = 0, vocabulary: int = VOCABULARY) -> Any:
+    """A Llama of two layers; the same for the same seed."""
     torch.manual_seed(seed)
-    base = LlamaForCausalLM(
+    return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=VOCABULARY,
+            vocab_size=vocabulary,
             hidden_size=24,
             intermediate_size=20,
             num_hidden_layers=2,
             num_attention_heads=4,
             num_key_value_heads=2,
-            max_position_embeddings=32,
+            max_position_embeddings=64,
             initializer_range=0.2,
         )
     )
+
+
+def build_config(method: str, **fields: Any) -> Any:
+    """A method's config; its adapter is not the identity unless asked for."""
     arguments = {"task_type": "CAUSAL_LM", "target_modules": ["q_proj", "v_proj"], "init_weights": False}
-    return get_peft_model(base, CONFIGS[method](**arguments | fields))
+    return CONFIGS[method](**arguments | fields)
+
+
+def build_model(method: str, seed: int = 0, vocabulary: int = VOCABULARY, **fields: Any) -> Any:
+    """The Llama with an adapter; the same for the same seed."""
+    return get_peft_model(build_base(seed, vocabulary), build_config(method, **fields))
 
 
 def build_optimizer(
