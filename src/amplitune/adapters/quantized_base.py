@@ -72,7 +72,8 @@ def check_passes_gradient(base: nn.Module, x: Tensor, result: Tensor) -> None:
             f"The base layers must pass gradients on for training, but this quantised {type(base).__name__} "
             "gives its input none, so what comes before it would not be trained. Where activations are "
             "quantised as well, quantise the weights alone, such as by torchao's Int8WeightOnlyConfig; for "
-            "inference call model.eval() first."
+            "GPTQ and AWQ choose a kernel that trains, such as gptqmodel's torch kernel; for inference call "
+            "model.eval() first."
         )
 
 
