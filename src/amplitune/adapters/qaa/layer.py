@@ -167,9 +167,10 @@ class QAALayer(MergeableQAALayer):
     def _parameter(self, name: str, adapter_name: str) -> Any:
         """A parameter, or None; in a fifth of the time that the dictionary takes, which a token feels."""
         parameters: Any = self._modules[name]
-        found = parameters._parameters.get(adapter_name)
-        # A replica of torch.nn.DataParallel has its tensors elsewhere.
-        return parameters.get(adapter_name) if found is None else found
+        held = parameters._parameters
+        # DeepSpeed's ZeRO-3 gathers a parameter that is asked for with [], not with `get`; a replica of
+        # torch.nn.DataParallel has its tensors elsewhere.
+        return held[adapter_name] if adapter_name in held else parameters.get(adapter_name)
 
 
 class QAALinear(QAALayer, LinearAdapterLayer):
