@@ -8,11 +8,11 @@ from typing import Any
 import peft
 import pytest
 import torch
-from peft import LoraConfig, PeftMixedModel, get_peft_model
+from peft import LoraConfig, PeftMixedModel, PeftModel, get_peft_model
 from peft.helpers import check_if_peft_model
 from peft.utils.hotswap import hotswap_adapter
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
-from tests.adapters.test_lifecycle import adapter_layers, logits
+from tests.adapters.test_lifecycle import adapter_layers, logits, train_one_step
 from torch import Tensor
 
 
@@ -60,6 +60,29 @@ def test_transformers_loads_and_saves_an_adapter(
     assert torch.equal(logits(model, tokens), logits(one, tokens))
     model.delete_adapter("one")
     assert torch.equal(logits(model, tokens), base)
+
+
+@pytest.mark.parametrize("low_cpu_mem_usage", [False, True])
+def test_a_head_tied_to_the_embedding_is_a_target(
+    method: str,
+    gpt2: Architecture,
+    make_config: MakeConfig,
+    tokens: Tensor,
+    tmp_path: Path,
+    low_cpu_mem_usage: bool,
+) -> None:
+    base = gpt2.model()
+    embedding = base.get_input_embeddings().weight
+    start = embedding.detach().clone()
+    model = get_peft_model(base, make_config(method, gpt2, target_modules=["lm_head"]))
+    train_one_step(model, gpt2, tokens)
+    assert model.get_output_embeddings().weight is embedding, "still tied"
+    assert torch.equal(embedding, start), "and frozen"
+    # peft saves the embeddings with an adapter around one of them.
+    with pytest.warns(UserWarning, match="embedding layers found in `target_modules`"):
+        model.eval().save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(gpt2.model(), str(tmp_path), low_cpu_mem_usage=low_cpu_mem_usage)
+    assert torch.equal(logits(loaded, tokens), logits(model, tokens))
 
 
 def test_the_adapter_named_in_a_folder_is_recognised(
