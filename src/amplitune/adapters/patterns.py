@@ -74,7 +74,8 @@ def check_patterns_match(config: Any, module_names: Iterable[str]) -> None:
     """Refuse a key that no module has its value from: it would be ignored in silence.
 
     Args:
-        config: a method's config; its patterns are the mappings among its fields that end in "_pattern".
+        config: a method's config; its patterns are the mappings among its fields that end in "_pattern", and
+            `fused_parts`.
         module_names: the modules that get an adapter.
 
     Raises:
@@ -85,7 +86,7 @@ def check_patterns_match(config: Any, module_names: Iterable[str]) -> None:
         return
     for entry in dataclasses.fields(config):
         pattern = getattr(config, entry.name)
-        if not entry.name.endswith("_pattern") or not isinstance(pattern, dict):
+        if not entry.name.endswith(("_pattern", "fused_parts")) or not isinstance(pattern, dict):
             continue
         used = {get_pattern_key(list(pattern), name) for name in names}
         for key in pattern:

@@ -67,6 +67,7 @@ def project_directly(
         and base.is_cpu
         and weight.is_cpu
         and angles.is_cpu
+        and dtype in _WIDE
         and (x.dtype == dtype or (dtype == torch.float32 and x.dtype in _NARROW))
         and angles.dtype == dtype
         and angles.shape == (columns // m, *angle_shape)
@@ -87,6 +88,7 @@ def project_directly(
     return out if out.dtype == base.dtype else out.to(base.dtype)
 
 
+_WIDE = (torch.float32, torch.float64)
 _NARROW = (torch.bfloat16, torch.float16)
 
 

@@ -27,6 +27,7 @@ CHANGED: dict[str, Any] = {
     "share_circuit": True,
     "depth_pattern": {"v_proj": 2},
     "readout_pattern": {"v_proj": ["X0", "Z1"]},
+    "fused_parts": {"query_key_value": ["q", "v"]},
 }
 
 
@@ -41,9 +42,9 @@ def test_the_defaults_are_the_papers_circuit() -> None:
 def test_every_circuit_field_is_part_of_the_preset() -> None:
     own = set(QAAConfig.__annotations__) - {"preset"}
     assert own == set(PAPER_CIRCUIT)
-    assert len(own) == 16
-    # Re-uploading cannot change alone: it needs a depth of 2.
-    assert set(CHANGED) == own - {"reuploading"}
+    assert len(own) == 18
+    # Re-uploading cannot change alone: it needs a depth of 2. Nor can layouts, of modules without parts.
+    assert set(CHANGED) == own - {"reuploading", "fused_layouts"}
     with pytest.raises(ConfigError, match="`reuploading` must be False with preset: 'paper', but is True"):
         QAAConfig(preset="paper", reuploading=True)
 

@@ -133,6 +133,8 @@ def test_controls_have_their_methods_training_and_search_space() -> None:
         ({"readout": "interferometric"}, ["squares", "givens"], "linear in the input"),
         ({"readout": "probabilities"}, ["squares", "givens"], "not like the probabilities"),
         ({"depth_pattern": {"q_proj": 2}}, ["givens"], "has one depth for all modules"),
+        ({"share_circuit": True}, ["givens"], "serves several of its modules"),
+        ({"fused_parts": {"c_attn": ["q"]}}, ["projection", "squares", "givens"], "parts of fused"),
         (
             {"readout_pattern": {"q_proj": "Z+ZZ"}},
             ["projection", "squares", "givens"],

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from peft.utils import PeftType
 
 from amplitune.adapters.patterns import check_pattern, pattern_value
+from amplitune.adapters.qaa.fused import FusedParts, check_fused, parts_of
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_integer
 from amplitune.quantum import Circuit, qubits_for
@@ -28,6 +29,8 @@ PAPER_CIRCUIT: dict[str, Any] = {
     "up_proj_bias": True,
     "train_angles": True,
     "share_circuit": False,
+    "fused_parts": {},
+    "fused_layouts": {},
     "depth_pattern": {},
     "readout_pattern": {},
 }
@@ -134,6 +137,20 @@ class QAAConfig(TargetingConfig):
             "own."
         },
     )
+    fused_parts: dict[str, list[str]] = field(
+        default_factory=dict,
+        metadata={
+            "help": "Parts of fused projections that get a circuit each instead of one for all: name, ending "
+            "or regular expression -> parts, such as {'query_key_value': ['q', 'v']}."
+        },
+    )
+    fused_layouts: dict[str, dict[str, Any]] = field(
+        default_factory=dict,
+        metadata={
+            "help": "How the outputs of the modules in `fused_parts` are divided: their parts in order, the "
+            "widths of these, and how often they are repeated (groups); unset, as in the architecture."
+        },
+    )
     preset: Literal["paper"] | None = field(
         default=None,
         metadata={"help": "'paper' asserts that all circuit fields are those of arXiv 2509.16244."},
@@ -165,11 +182,23 @@ class QAAConfig(TargetingConfig):
                 f"`train_angles` must be true or false, but is {self.train_angles!r}. Leave it unset "
                 "to train the angles."
             )
+        check_fused(self.fused_parts, self.fused_layouts)
         if not isinstance(self.share_circuit, bool):
             raise ConfigError(
                 f"`share_circuit` must be true or false, but is {self.share_circuit!r}. Leave it unset to "
                 "give each module a circuit of its own."
             )
+
+    def parts(self, module_name: str) -> FusedParts | None:
+        """Give the parts of a fused projection that have circuits of their own.
+
+        Args:
+            module_name: the module's name in the model.
+
+        Returns:
+            The parts; None for a module that has its circuits for all of its output.
+        """
+        return parts_of(self.fused_parts, self.fused_layouts, module_name)
 
     def circuit(self, features: int, module_name: str = "") -> Circuit:
         """Give the circuit for a module.

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.linear_layer import LinearAdapterLayer
 from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.adapters.qaa.fused import FusedParts, check_width
 from amplitune.adapters.qaa.merging import MergeableQAALayer
 from amplitune.adapters.qaa.shared import Membership, SharedCircuit
 from amplitune.errors import ConfigError
@@ -29,13 +30,14 @@ class QAALayer(MergeableQAALayer):
     start at zero, so a fresh adapter changes nothing; angles get their first gradient after the first step
     of W_up. With `train_angles: false` they stay where they start; they are saved and loaded all the same.
     Layers that share a circuit have one set of angles, which belongs to the first of them: `angles_of`.
+    With parts of a fused projection there are as many circuits for each, and rows of W_up for these: `up_of`.
 
     Source:
         arXiv 2509.16244 (QAA).
     """
 
     adapter_layer_names = ("qaa_angles", "qaa_up_proj", "qaa_up_proj_bias")
-    other_param_names = ("qaa_circuit", "qaa_scaling", "qaa_train_angles", "qaa_shared")
+    other_param_names = ("qaa_circuit", "qaa_scaling", "qaa_train_angles", "qaa_shared", "qaa_parts")
 
     def __init__(
         self, base_layer: nn.Module, adapter_name: str, config: QAAConfig, module_name: str, **kwargs: Any
@@ -49,12 +51,15 @@ class QAALayer(MergeableQAALayer):
         self.qaa_scaling: dict[str, float] = {}
         self.qaa_train_angles: dict[str, bool] = {}
         self.qaa_shared: dict[str, Membership] = {}
+        self.qaa_parts: dict[str, FusedParts] = {}
         self.update_layer(adapter_name, config, module_name)
 
     @classmethod
     def check_module(cls, config: QAAConfig, module: nn.Module, module_name: str) -> None:
-        """Raise ConfigError when the module's input does not fit into `n_qubits`, or lacks a wire."""
-        d_in, _ = cls.features(module, module_name)
+        """Raise ConfigError when `n_qubits` or the layout do not fit the module, or it lacks a wire."""
+        d_in, d_out = cls.features(module, module_name)
+        if (parts := config.parts(module_name)) is not None:
+            check_width(parts, d_out, module_name)
         needed = qubits_for(d_in)
         if config.n_qubits is not None and config.n_qubits < needed:
             raise ConfigError(
@@ -72,11 +77,15 @@ class QAALayer(MergeableQAALayer):
         self.qaa_circuit[adapter_name] = circuit
         self.qaa_scaling[adapter_name] = float(config.scaling)
         self.qaa_train_angles[adapter_name] = config.train_angles
-        angles = torch.empty(circuit.angle_shape(config.circuits)).uniform_(-math.pi, math.pi)
+        circuits, rows = config.circuits, self.out_features
+        if (parts := config.parts(module_name)) is not None:
+            self.qaa_parts[adapter_name] = parts
+            circuits, rows = config.circuits * len(parts.parts), parts.rows
+        angles = torch.empty(circuit.angle_shape(circuits)).uniform_(-math.pi, math.pi)
         self.qaa_angles[adapter_name] = nn.Parameter(angles)
         columns = config.circuits * circuit.n_observables
-        up_proj = torch.zeros(self.out_features, columns)
-        bias = torch.zeros(self.out_features)
+        up_proj = torch.zeros(rows, columns)
+        bias = torch.zeros(rows)
         if not config.init_weights:
             bound = 1 / math.sqrt(columns)
             up_proj.uniform_(-bound, bound)
@@ -129,6 +138,21 @@ class QAALayer(MergeableQAALayer):
             return self.qaa_angles[adapter_name]
         return self.qaa_shared[adapter_name].circuit.angles
 
+    def up_of(self, adapter_name: str) -> tuple[Tensor, Tensor | None]:
+        """Give W_up and b_up for all values and all outputs, with zeros for what parts do not have.
+
+        Args:
+            adapter_name: the adapter.
+
+        Returns:
+            Shapes (d_out, circuits * m), circuits the number of those in the angles, and (d_out,), or None.
+        """
+        weight: Tensor = self._parameter("qaa_up_proj", adapter_name)
+        bias: Tensor | None = self._parameter("qaa_up_proj_bias", adapter_name)
+        if (parts := self.qaa_parts.get(adapter_name)) is not None:
+            return parts.spread(weight, bias)
+        return weight, bias
+
     def has_adapter(self, adapter_name: str) -> bool:
         """Whether this layer has a circuit of the adapter."""
         return adapter_name in self.qaa_circuit
@@ -157,8 +181,7 @@ class QAALayer(MergeableQAALayer):
     def add_branch(self, result: Tensor, x: Tensor, adapter_name: str) -> Tensor:
         """Compute result + scaling * (W_up z + b_up) in one pass, in the dtype of `result`."""
         circuit, scaling = self.qaa_circuit[adapter_name], self.qaa_scaling[adapter_name]
-        weight = self._parameter("qaa_up_proj", adapter_name)
-        bias = self._parameter("qaa_up_proj_bias", adapter_name)
+        weight, bias = self.up_of(adapter_name)
         if (membership := self.qaa_shared.get(adapter_name)) is not None:
             return project_values(result, membership.values(x), weight, bias, circuit, scaling)
         angles = self._parameter("qaa_angles", adapter_name)

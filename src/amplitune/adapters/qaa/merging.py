@@ -40,6 +40,10 @@ class MergeableQAALayer(MergeableLayer):
         angles: Tensor = self.qaa_angles[adapter_name]
         return angles
 
+    def up_of(self, adapter_name: str) -> tuple[Tensor, Tensor | None]:
+        """Give W_up, shape (d_out, circuits * m), and b_up, shape (d_out,), or None."""
+        raise NotImplementedError
+
     def check_mergeable(self, adapter_name: str) -> None:
         """Raise NotMergeableError unless a weight and a bias of the base layer compute the same.
 
@@ -77,7 +81,7 @@ class MergeableQAALayer(MergeableLayer):
             NotMergeableError: no weight matrix computes the branch.
         """
         self.check_mergeable(adapter_name)
-        up_proj = self.qaa_up_proj[adapter_name]
+        up_proj, _ = self.up_of(adapter_name)
         with full_precision(up_proj.device):
             f = operator_parameters(up_proj, self.angles_of(adapter_name), self.qaa_circuit[adapter_name])
             delta = (up_proj.to(f.dtype) @ f[:, : self.in_features]) * self.qaa_scaling[adapter_name]
@@ -85,5 +89,5 @@ class MergeableQAALayer(MergeableLayer):
 
     def get_delta_bias(self, adapter_name: str) -> Tensor | None:
         """Compute s b_up, shape (d_out,); None where the adapter has no b_up."""
-        bias = self.qaa_up_proj_bias.get(adapter_name)
+        _, bias = self.up_of(adapter_name)
         return None if bias is None else bias * self.qaa_scaling[adapter_name]

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from torch import nn
 
 from amplitune.adapters.qaa.convolution import QAAConvolution
+from amplitune.adapters.qaa.fused import with_layouts
 from amplitune.adapters.qaa.layer import QAALayer, QAALinear
 from amplitune.adapters.qaa.shared import siblings_of
 from amplitune.adapters.qaa.weighted import concatenate_circuits
@@ -30,6 +31,12 @@ class QAAModel(AdapterTuner):
     tuner_layer_cls = QAALayer
     layer_classes = (QAALinear, QAAConvolution)
     refusals: ClassVar[dict[type[nn.Module], str]] = {nn.Embedding: _NO_AMPLITUDES}
+
+    def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
+        """Fill in `target_modules` and the layouts of fused projections for the architecture."""
+        config = super()._prepare_adapter_config(peft_config, model_config)
+        config.fused_layouts = with_layouts(config.fused_parts, config.fused_layouts, model_config)
+        return config
 
     def _create_and_replace(
         self,

@@ -123,14 +123,13 @@ def circuits_of(model: nn.Module, adapter_name: str | None = None) -> dict[str, 
             for adapter in layer.active_adapters if adapter_name is None else [adapter_name]:
                 if adapter in layer.qaa_circuit:
                     module = name.removeprefix(_PEFT_PREFIX)
+                    up_proj, bias = layer.up_of(adapter)
                     found[module] = StoredCircuit(
                         module=module,
                         circuit=layer.qaa_circuit[adapter],
                         angles=layer.angles_of(adapter).detach(),
-                        up_proj=layer.qaa_up_proj[adapter].detach(),
-                        up_proj_bias=layer.qaa_up_proj_bias[adapter].detach()
-                        if adapter in layer.qaa_up_proj_bias
-                        else None,
+                        up_proj=up_proj.detach(),
+                        up_proj_bias=None if bias is None else bias.detach(),
                         scaling=layer.qaa_scaling[adapter],
                     )
     if not found:
@@ -220,11 +219,14 @@ def _stored(
     up_proj = tensors.get(f"{prefix}.qaa_up_proj")
     bias = tensors.get(f"{prefix}.qaa_up_proj_bias")
     columns = config.circuits * circuit.n_observables
+    parts = config.parts(module)
+    circuits = config.circuits * (1 if parts is None else len(parts.parts))
     fits = (
-        angles.shape == circuit.angle_shape(config.circuits)
+        angles.shape == circuit.angle_shape(circuits)
         and up_proj is not None
         and up_proj.ndim == 2
         and up_proj.shape[1] == columns
+        and (parts is None or up_proj.shape[0] == parts.rows)
         and (bias is not None) == config.up_proj_bias
         and (bias is None or bias.shape == up_proj.shape[:1])
     )
@@ -234,9 +236,11 @@ def _stored(
         }
         raise ConfigError(
             f"The tensors of {module} in {path} must fit {CONFIG_FILE}, which asks for angles of shape "
-            f"{circuit.angle_shape(config.circuits)} and an up-projection of {columns} columns, but are "
+            f"{circuit.angle_shape(circuits)} and an up-projection of {columns} columns, but are "
             f"{shapes}. The two files belong to different adapters: save the adapter again."
         )
+    if parts is not None:
+        up_proj, bias = parts.spread(up_proj, bias)
     return StoredCircuit(
         module=module,
         circuit=circuit,

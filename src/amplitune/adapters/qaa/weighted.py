@@ -8,6 +8,7 @@ import torch
 
 from amplitune.adapters.patterns import exact_key
 from amplitune.adapters.qaa.config import QAAConfig
+from amplitune.adapters.qaa.fused import FusedParts
 from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.adapters.tuner import AdapterTuner
 from amplitune.adapters.weighted import adapted_layers, add_adapter, common_fields
@@ -63,6 +64,8 @@ def _config(
         share_circuit=everywhere and all(config.share_circuit for config in configs),
         depth_pattern={},
         readout_pattern={},
+        fused_parts={},
+        fused_layouts={},
         preset=None,
     )
     # Given in one config and left to the width in another, the number of qubits can be the same.
@@ -84,7 +87,21 @@ def _config(
         for field, value in by_module.items():
             if value != getattr(described, field):
                 patterns[f"{field}_pattern"][exact_key(name)] = value
+        if (parts := _same_parts(name, layer, adapters)) is not None:
+            patterns.setdefault("fused_parts", {})[exact_key(name)] = list(parts.parts)
+            patterns.setdefault("fused_layouts", {})[exact_key(name)] = parts.layout.to_dict()
     return replace(described, **patterns)
+
+
+def _same_parts(name: str, layer: QAALayer, adapters: Sequence[str]) -> FusedParts | None:
+    owners = [adapter for adapter in adapters if layer.has_adapter(adapter)]
+    first, *others = (layer.qaa_parts.get(owner) for owner in owners)
+    if any(other != first for other in others):
+        raise ConfigError(
+            f"`fused_parts` must be the same in every adapter that is combined, but differs in {name}. "
+            f"{_ADVICE}"
+        )
+    return first
 
 
 def _plain(value: Any) -> Any:
@@ -127,7 +144,9 @@ def _fill(
         last = first + count
         if layer.has_adapter(adapter):
             factor = weight * layer.qaa_scaling[adapter]
-            angles[first:last] = layer.angles_of(adapter)
+            # Those of a fused projection's parts come one part after the other.
+            by_part = angles.unflatten(0, (-1, sum(circuits)))
+            by_part[:, first:last] = layer.angles_of(adapter).unflatten(0, (-1, count))
             up_proj[:, first * m : last * m] = layer.qaa_up_proj[adapter] * factor
             if adapter in layer.qaa_up_proj_bias:
                 layer.qaa_up_proj_bias[adapter_name] += layer.qaa_up_proj_bias[adapter] * factor

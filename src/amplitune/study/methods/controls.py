@@ -128,6 +128,10 @@ def _undefined(name: str, config: QAAConfig) -> str:
         is_qaa = METHODS[name].peft_type == "QAA"
         if getattr(config, pattern) and not is_qaa and replaced in _fields_of(name):
             return f"it has one {replaced} for all modules, the {pattern} gives some of them another"
+    if config.fused_parts and METHODS[name].peft_type != "QAA":
+        return "it adapts parts of fused projections, which have circuits of their own"
+    if name == "qaa-givens" and config.share_circuit:
+        return "one circuit serves several of its modules"
     if name in ("qaa-squares", "qaa-givens") and config.readout == INTERFEROMETRIC:
         return "the readout 'interferometric' is linear in the input, squares are not"
     if name in ("qaa-squares", "qaa-givens") and config.readout == PROBABILITIES:
