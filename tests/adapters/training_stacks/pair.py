@@ -4,13 +4,22 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 
 
-def run_pair(module: str, folder: Path, timeout: float = 300) -> None:
+def run_pair(
+    module: str, folder: Path, variables: Mapping[str, str] | None = None, timeout: float = 300
+) -> None:
     """Run `python -m module folder` twice, with the environment that torchrun would set.
+
+    Args:
+        module: what to run.
+        folder: where the processes write.
+        variables: further variables of the environment.
+        timeout: seconds that each may take.
 
     Raises:
         AssertionError: a process failed; with the end of what both have written.
@@ -29,6 +38,7 @@ def run_pair(module: str, folder: Path, timeout: float = 300) -> None:
             "OMP_NUM_THREADS": "1",
             "MASTER_ADDR": "127.0.0.1",
             "MASTER_PORT": str(port),
+            **(variables or {}),
         }
         command = [sys.executable, "-m", module, str(folder)]
         with path.open("wb") as log:
