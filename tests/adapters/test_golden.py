@@ -71,12 +71,13 @@ def test_saved_again_it_is_the_same(folder: Path, tmp_path: Path) -> None:
     before.pop("peft_version"), after.pop("peft_version")
     for values in (before, after):
         values["target_modules"] = sorted(values["target_modules"])
-    assert after == before
+    # Fields of later versions come beside those that the adapter was saved with.
+    assert {key: after[key] for key in before} == before
 
 
 @pytest.mark.parametrize("method", CLASSES)
 def test_a_version_has_exactly_its_fields(method: str) -> None:
-    """A new field that changes what an adapter computes takes a new format version, and golden adapters."""
+    """A field that is new or gone takes a new format version, and golden adapters of it."""
     found = [folder for folder in LATEST.iterdir() if config_of(folder)["peft_type"] == method]
     fields = {entry.name for entry in dataclasses.fields(CLASSES[method])}
     assert len(found) >= 2

@@ -100,6 +100,11 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         modules_to_save=["head"],
     ),
     "qaa-shared": lambda: _config(QAAConfig, target_modules=["q", "k"], share_circuit=True),
+    "qaa-fused": lambda: _config(
+        QAAConfig,
+        fused_parts={"first": ["q", "v"]},
+        fused_layouts={"first": {"groups": 2, "parts": ["q", "k", "v"], "widths": [3, 2, 2]}},
+    ),
     "qaa-convolution": lambda: _config(QAAConfig, target_modules=["conv"], depth=2),
     "sora": lambda: _config(SoRAConfig, r=3, lora_alpha=5, modules_to_save=["head"]),
     "sora-patterns": lambda: _config(
