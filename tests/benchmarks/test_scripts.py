@@ -10,7 +10,7 @@ import pytest
 import torch
 from benchmarks.rivals import RIVALS, Rival
 
-from benchmarks import growth, layer, memory, simulators
+from benchmarks import generation, growth, layer, memory, shared, simulators
 
 Run = Callable[[Callable[[Sequence[str]], None], str], tuple[dict[str, Any], str]]
 
@@ -54,6 +54,38 @@ def test_layer(run: Run) -> None:
         }
         assert set(row["ratios"]["qaa_over_base"]) == {"value", "low", "high"}
         assert {len(rounds) for rounds in row["seconds"].values()} == {3}
+        assert len(row["seconds"]) == 6
+    assert len(printed.splitlines()) == 4
+
+
+def test_shared(run: Run) -> None:
+    result, printed = run(shared.main, "--d 12 --tokens 5 --rounds 3")
+    assert_describes_the_run(result, "shared")
+    assert [(row["d"], row["base"]) for row in result["rows"]] == [(12, "linear"), (12, "identity")]
+    for row in result["rows"]:
+        assert set(row["ratios"]) == {"each_over_lora", "one_over_lora", "one_over_each"}
+        assert {case: len(rounds) for case, rounds in row["seconds"].items()} == {
+            row["base"] + suffix: 3 for suffix in ("", "+lora", "+each", "+one")
+        }
+    assert len(printed.splitlines()) == 4
+    layers = {name: torch.nn.Linear(6, 6) for name in shared.TARGETS}
+    assert len(shared.adapted(layers, "one").q_proj.qaa_shared["default"].circuit.names) == 3  # type: ignore[union-attr,index]
+    assert not shared.adapted(layers, "each").q_proj.qaa_shared  # type: ignore[union-attr]
+
+
+def test_generation(run: Run) -> None:
+    options = "--d 64 --tokens 2 --rounds 2 --layers 1 --targets q_proj k_proj --share-circuit"
+    result, printed = run(generation.main, options)
+    assert_describes_the_run(result, "generation")
+    assert [(row["d"], row["dtype"]) for row in result["rows"]] == [(64, "float32"), (64, "bfloat16")]
+    for row in result["rows"]:
+        assert set(row["ratios"]) == {
+            "added_to_a_layer",
+            "added_to_a_token",
+            "qaa_over_base",
+            "lora_over_base",
+        }
+        assert {len(rounds) for rounds in row["seconds"].values()} == {2}
         assert len(row["seconds"]) == 6
     assert len(printed.splitlines()) == 4
 
