@@ -127,7 +127,7 @@ def backward_op(
                     scaled = x * power_of_two_scale(x, norm.dtype)
                     length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
                     radial = (grad_z * z).sum(-1, keepdim=True) / torch.where(length == 0, 1, length)
-                    dx = dx + (radial * scaled).to(dx.dtype)
+                    dx.add_(scaled.mul_(radial))
                 z = z * norm
             else:
                 dx, dparameters, z = chosen.backward(grad_z, x, parameters, program, needs_x)
