@@ -19,7 +19,7 @@ def test_the_card_says_what_to_import(method: str, llama: Architecture, wrap: Wr
     assert "\nimport amplitune\n" in section
     assert section.index("import amplitune\n") < section.index("PeftModel.from_pretrained(")
     model.save_pretrained(str(tmp_path))
-    assert ModelCard.load(tmp_path / "README.md").text.count(HEADING) == 1, "said once, however often it is saved"
+    assert ModelCard.load(tmp_path / "README.md").text.count(HEADING) == 1, "said once"
 
 
 def test_a_card_that_was_written_by_hand_keeps_its_text(
