@@ -136,6 +136,12 @@ def jobs(folder: Path) -> dict[str, Callable[[int, int], Result]]:
         add("zero-3-bfloat16", method, zero, stage=3, bf16={"enabled": True})
     for stage in (2, 3):
         add(f"zero-{stage}-resumed", "sora", resumed, stage=stage, folder=folder)
+        offloaded = {
+            "stage": stage,
+            "stage3_param_persistence_threshold": 0,
+            "offload_optimizer": {"device": "cpu"},
+        }
+        add(f"zero-{stage}-offloaded", "sora", zero, stage=stage, zero_optimization=offloaded)
     return found
 
 

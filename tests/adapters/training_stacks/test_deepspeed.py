@@ -38,7 +38,7 @@ NAMES = [
         )
         for method in ("qaa", "sora")
     ),
-    *(f"zero-{stage}-resumed sora" for stage in (2, 3)),
+    *(f"zero-{stage}-{way} sora" for stage in (2, 3) for way in ("resumed", "offloaded")),
 ]
 
 

@@ -189,9 +189,10 @@ def create_sora_optimizer(
     The gates of each adapter form a group without weight decay; biases and normalisation weights (modules to
     save) have none either. The proximal step hangs on the optimizer (`register_step_post_hook`): it runs
     once per optimizer step, not per micro-batch, and not when a gradient scaler skips the step. The
-    schedule's position is kept in the group, so `state_dict` saves it and a resumed optimizer goes on; the
-    hook itself is not part of a state dict, so resume by creating the optimizer again and loading the state
-    into it. A copy of an optimizer (`copy.deepcopy`, pickle) has lost it: torch copies no hooks.
+    schedule's position is kept in the group, so `state_dict` saves it; the hook is not part of a state dict,
+    nor of a copy of the optimizer, so resume by creating the optimizer again and loading the state into it.
+    transformers' Trainer takes it as `optimizers=(optimizer, None)` or, which it asks for with FSDP and
+    DeepSpeed, as `optimizer_cls_and_kwargs=(lambda: create_sora_optimizer, {"lr": 1e-3})`.
 
     Args:
         model: a PeftModel with trainable SoRA adapters; what else is trainable is optimized too.
