@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import deepspeed
+import deepspeed  # type: ignore[import-not-found, import-untyped, unused-ignore]
 import torch
 from peft import get_peft_model
 from tests.adapters.training_stacks.training import (

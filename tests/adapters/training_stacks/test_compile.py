@@ -20,12 +20,14 @@ class Attention(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name in QKV:
-            setattr(self, name, nn.Linear(24, 20))
+        self.q_proj = nn.Linear(24, 20)
+        self.k_proj = nn.Linear(24, 20)
+        self.v_proj = nn.Linear(24, 20)
 
     def forward(self, x: Tensor) -> Tensor:
         h = torch.tanh(x)
-        return self.q_proj(h) + 2 * self.k_proj(h) + 3 * self.v_proj(h)
+        total: Tensor = self.q_proj(h) + 2 * self.k_proj(h) + 3 * self.v_proj(h)
+        return total
 
 
 def short(model: nn.Module) -> Any:

@@ -71,4 +71,4 @@ def test_two_processes_train_to_what_one_does(
 def test_every_way_is_tried_with_gates() -> None:
     ways = {name.split()[0] for name in NAMES}
     assert {name.split()[0] for name in NAMES if name.endswith(" sora")} == ways
-    assert len(ways) == 8
+    assert len(ways) == 10

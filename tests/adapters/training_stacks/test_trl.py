@@ -134,7 +134,7 @@ def test_preferences_against_the_model_with_its_adapter_disabled(tmp_path: Path)
         model = build_base(vocabulary=len(WORDS)) if config else build_model("qaa", vocabulary=len(WORDS))
         if start:
             set_peft_model_state_dict(model, start)
-        trainer = DPOTrainer(
+        trainer: Any = DPOTrainer(
             model,
             args=DPOConfig(str(tmp_path), save_strategy="no", **COMMON),
             train_dataset=preferences(),

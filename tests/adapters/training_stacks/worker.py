@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
 from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
 from tests.adapters.training_stacks.training import (
+    ROWS,
     STEPS,
     batches,
     build_model,
@@ -25,6 +26,8 @@ from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import SequentialSampler
+from transformers import Trainer, TrainingArguments
 
 Result = tuple[list[float], dict[str, Tensor], int | None]
 
@@ -34,6 +37,11 @@ def whole(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {
         name: value.full_tensor() if isinstance(value, DTensor) else value for name, value in values.items()
     }
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether parameters are split one by one."""
+    return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
 def shard(model: nn.Module) -> None:
@@ -105,12 +113,62 @@ def accelerated(method: str, rank: int, size: int, folder: Path, sharded: bool) 
             accelerator.state.fsdp_plugin = plugin
         model = build_model(method, seed=seed)
         model, optimizer = accelerator.prepare(model, build_optimizer(model, method))
+        assert is_sharded(model) == sharded
         if state is not None:
             accelerator.load_state(str(state))
         losses += train(model, optimizer, part, rank, size, backward=accelerator.backward)
         state = folder / f"accelerated-{sharded}"
         accelerator.save_state(str(state))
     return losses, whole(trained(model)), sora_step(optimizer)
+
+
+class OrderedTrainer(Trainer):
+    """Takes the rows in their order, and shards on a CPU too, where accelerate 1.15 would not."""
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> SequentialSampler:
+        return SequentialSampler(self.train_dataset)  # type: ignore[arg-type, unused-ignore]
+
+    def create_accelerator_and_postprocess(self) -> None:
+        super().create_accelerator_and_postprocess()
+        if self.args.fsdp:
+            state = self.accelerator.state
+            state.distributed_type = DistributedType.FSDP
+            state.fsdp_plugin = FullyShardedDataParallelPlugin(**self.args.fsdp_plugin_args)
+            self.is_fsdp_enabled = True
+
+
+def trainer(method: str, rank: int, size: int, folder: Path, sharded: bool) -> Result:
+    """By transformers' Trainer, which makes the optimizer itself."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    sharding = {
+        "version": 2,
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "transformer_layer_cls_to_wrap": ["LlamaDecoderLayer"],
+    }
+    fields: dict[str, Any] = {"fsdp": True, "fsdp_config": sharding} if sharded else {}
+    run: Any = OrderedTrainer(
+        build_model(method),
+        TrainingArguments(
+            str(folder / f"trainer-{sharded}"),
+            per_device_train_batch_size=ROWS // size // 2,
+            gradient_accumulation_steps=2,
+            max_steps=STEPS,
+            lr_scheduler_type="constant",
+            max_grad_norm=0.0,
+            logging_steps=1,
+            save_strategy="no",
+            use_cpu=True,
+            disable_tqdm=True,
+            report_to=[],
+            **fields,
+        ),
+        train_dataset=[{"input_ids": row, "labels": row} for row in batches().flatten(0, 1).tolist()],  # type: ignore[arg-type, unused-ignore]
+        optimizer_cls_and_kwargs=(lambda: build_optimizer, {"method": method}),  # type: ignore[arg-type, unused-ignore]
+    )
+    run.train()
+    assert is_sharded(run.model) == sharded
+    losses = [event["loss"] for event in run.state.log_history if "loss" in event]
+    return losses, whole(trained(run.model)), sora_step(run.optimizer)
 
 
 def jobs(folder: Path) -> dict[str, Callable[[int, int], Result]]:
@@ -133,6 +191,8 @@ def jobs(folder: Path) -> dict[str, Callable[[int, int], Result]]:
     for method in ("qaa", "sora"):
         add("accelerate-ddp", method, accelerated, folder=folder, sharded=False)
         add("accelerate-fsdp2", method, accelerated, folder=folder, sharded=True)
+        add("trainer-ddp", method, trainer, folder=folder, sharded=False)
+        add("trainer-fsdp2", method, trainer, folder=folder, sharded=True)
     return found
 
 
