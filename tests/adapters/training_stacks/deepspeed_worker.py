@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import deepspeed  # type: ignore[import-not-found, import-untyped, unused-ignore]
+import pytest
 import torch
 from peft import get_peft_model
 from tests.adapters.training_stacks.training import (
@@ -21,6 +21,8 @@ from tests.adapters.training_stacks.training import (
     sora_step,
 )
 from torch import Tensor, distributed, nn
+
+deepspeed: Any = pytest.importorskip("deepspeed", reason="deepspeed is not installed")
 
 Result = tuple[list[float], dict[str, Tensor], int | None]
 
