@@ -99,6 +99,9 @@ def split_from_the_start(method: str, rank: int, size: int) -> Result:
         if name in parameters:
             with deepspeed.zero.GatheredParameters([parameters[name]], modifier_rank=0):
                 parameters[name].data.copy_(value)
+    with deepspeed.zero.Init(module=model, config_dict_or_path={"train_micro_batch_size_per_gpu": 1}):
+        pass
+    assert all(value.numel() == 0 for value in model.parameters()), "the optimizer is made of split ones"
     engine = start(model, method, 3, size)
     losses = steps(engine, batches(), rank, size)
     return losses, whole(model), sora_step(engine.optimizer)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
@@ -28,6 +29,8 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainingArguments
+
+from amplitune.errors import ConfigError
 
 Result = tuple[list[float], dict[str, Tensor], int | None]
 
@@ -80,6 +83,9 @@ def fsdp1(method: str, rank: int, size: int) -> Result:
     model = build_model(method)
     optimizer = build_optimizer(model, method)
     sharded = FullyShardedDataParallel(model, use_orig_params=True, device_id=torch.device("cpu"))
+    if method == "sora":
+        with pytest.raises(ConfigError, match=r"FSDP of version 1 has flattened.*fsdp_version: 2"):
+            build_optimizer(sharded.module, method)
     losses = train(sharded, optimizer, batches(), rank, size)
     with FullyShardedDataParallel.summon_full_params(sharded):
         return losses, trained(model), sora_step(optimizer)
