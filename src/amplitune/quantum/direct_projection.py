@@ -1,24 +1,43 @@
-"""The projected sum of a few tokens by plain calls of the native kernel, for generation token by token."""
+"""The projected sum of a few tokens by one plain call of the native kernel, for generation token by token."""
+
+import os
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.encoding import flattened
-from amplitune.quantum.kernels import native
-from amplitune.quantum.kernels.dispatch import is_overridden
+from amplitune.quantum.kernels import dispatch, native
 from amplitune.quantum.measured import active
-from amplitune.quantum.program import Program, program_of
+from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.watching import is_watched
 
 _MOST_CIRCUITS = 256
 
-#: A circuit, the program if it can be run here, the width of a state, m, the shape of one circuit's angles.
-_Run = tuple[Circuit, Program | None, int, int, tuple[int, int, int]]
 
-#: By identity of the circuit; it is kept itself so that the identity stays its own.
-_runs: dict[int, _Run] = {}
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """What is known of a circuit.
+
+    Args:
+        circuit: itself, so that its identity stays its own.
+        runs: dtype of the angles -> the native kernel for them; none where it cannot run the circuit on the
+            angles as they are, or another kernel was asked for.
+        width: 2**n.
+        m: values of one circuit.
+        angle_shape: shape of one circuit's angles.
+    """
+
+    circuit: Circuit
+    runs: dict[torch.dtype, native.Projection]
+    width: int
+    m: int
+    angle_shape: tuple[int, int, int]
+
+
+#: By identity of the circuit: to hash one takes longer than to run it on a token.
+_plans: dict[int, _Plan] = {}
 
 
 def project_directly(
@@ -47,53 +66,51 @@ def project_directly(
 
     Returns:
         y, or None: for more tokens than W has columns, another kernel than the native one, gradients,
-        tracers, transforms, subclasses of tensors, mixed dtypes of angles and W, and arguments that do not
-        fit each other.
+        tracers, transforms, subclasses of tensors, mixed dtypes of angles and W, numbers that do not lie side
+        by side, and arguments that do not fit each other.
     """
-    if is_watched(base, x, angles, weight, bias) or is_overridden():
+    # Written out rather than divided into functions: a token's weights push this code out of the cache, and
+    # what it takes then goes by the number of functions and objects that it touches.
+    if is_watched(base, x, angles, weight, bias) or active() is not None:
         return None
-    known = _runs.get(id(circuit)) or _remembered(circuit)
-    _, program, width, m, angle_shape = known
-    if program is None or weight.ndim != 2 or x.ndim == 0 or active() is not None:
-        return None
-    d_out, columns = weight.shape
-    leading, features = x.shape[:-1], x.shape[-1]
-    rows = leading.numel()
+    plan = _plans.get(id(circuit)) or _planned(circuit)
     dtype = weight.dtype
+    run = plan.runs.get(dtype)
+    if run is None or dispatch.override() is not None:
+        return None
+    shape, weight_shape = x.shape, weight.shape
+    if len(weight_shape) != 2 or not shape:
+        return None
+    d_out, columns = weight_shape
+    features = shape[-1]
+    circuits = columns // plan.m
     if not (
-        0 < rows <= columns
-        and 0 < features <= width
+        0 < features <= plan.width
+        and 0 < x.numel() <= columns * features
+        and (x.dtype == dtype or (dtype == torch.float32 and x.dtype in native.narrow()))
+        and (base.dtype == dtype or (dtype == torch.float32 and base.dtype in native.narrow()))
+        and angles.dtype == dtype
+        and angles.shape == (circuits, *plan.angle_shape)
+        and circuits * plan.m == columns
+        and base.shape == (*shape[:-1], d_out)
+        and (
+            bias is None
+            or (bias.dtype == dtype and bias.shape == (d_out,) and bias.is_cpu and bias.is_contiguous())
+        )
         and x.is_cpu
         and base.is_cpu
         and weight.is_cpu
         and angles.is_cpu
-        and dtype in _WIDE
-        and (x.dtype == dtype or (dtype == torch.float32 and x.dtype in _NARROW))
-        and angles.dtype == dtype
-        and angles.shape == (columns // m, *angle_shape)
-        and columns % m == 0
-        and base.shape == (*leading, d_out)
-        and (bias is None or (bias.dtype == dtype and bias.shape == (d_out,) and bias.is_cpu))
-        and not torch.is_autocast_enabled("cpu")
+        and x.is_contiguous()
+        and base.is_contiguous()
+        and weight.is_contiguous()
+        and angles.is_contiguous()
     ):
         return None
-    z = native.forward(x.view(rows, features) if x.is_contiguous() else flattened(x), angles, program)
-    if rows > 1:
-        up = torch.nn.functional.linear(z, weight, bias).view(base.shape)
-    elif bias is None:
-        up = torch.mv(weight, z.view(columns))
-    else:
-        up = torch.addmv(bias, weight, z.view(columns))
-    out = torch.add(base, up, alpha=scaling)
-    return out if out.dtype == base.dtype else out.to(base.dtype)
+    return run(base, x, angles, weight, bias, scaling, circuits)
 
 
-_WIDE = (torch.float32, torch.float64)
-_NARROW = (torch.bfloat16, torch.float16)
-
-
-def _remembered(circuit: Circuit) -> _Run:
-    """What is known of a circuit; its program only if the native kernel runs it on the angles as they are."""
+def _planned(circuit: Circuit) -> _Plan:
     program = program_of(circuit)
     fits = (
         circuit.is_real
@@ -101,9 +118,17 @@ def _remembered(circuit: Circuit) -> _Run:
         and circuit.norm == "drop"
         and circuit.readout != INTERFEROMETRIC
         and native.unsupported(program, torch.empty(0, 1)) is None
+        and os.environ.get(dispatch.VARIABLE) in (None, "", "native")
     )
-    if len(_runs) >= _MOST_CIRCUITS:
-        _runs.clear()
-    known = circuit, program if fits else None, 2**circuit.n_qubits, circuit.n_observables
-    _runs[id(circuit)] = run = *known, circuit.angle_shape()[1:]
-    return run
+    dtypes = (torch.float32, torch.float64) if fits else ()
+    if len(_plans) >= _MOST_CIRCUITS:
+        _plans.clear()
+    plan = _Plan(
+        circuit,
+        {dtype: native.projection(program, dtype) for dtype in dtypes},
+        2**circuit.n_qubits,
+        circuit.n_observables,
+        circuit.angle_shape()[1:],
+    )
+    _plans[id(circuit)] = plan
+    return plan

@@ -146,6 +146,7 @@ static char *scratch(size_t size) {
 #endif
 #include "native_kernel.h"
 #include "native_token.h"
+#include "native_projection.h"
 #undef REAL
 #undef BITS
 #undef MANTISSA
@@ -171,6 +172,7 @@ static char *scratch(size_t size) {
 #endif
 #include "native_kernel.h"
 #include "native_token.h"
+#include "native_projection.h"
 
 /* The OpenMP pool that torch has already started: a second one would spin against it. Set by native.py. */
 typedef void (*Parallel)(void (*)(void *), void *, unsigned, unsigned);
@@ -249,6 +251,28 @@ int amplitune_run(const Tables *tables, int32_t compute_double, const void *x, i
   Call call = {tables, x, row_stride, tokens, features, x_type, circuits, angles, grad_z, z, dx, dangles};
   large_pages(dx, (size_t)(tokens * features) * (x_type == FLOAT64 ? 8 : x_type == FLOAT32 ? 4 : 2));
   return run(&call, threads, compute_double ? work_double : work_float);
+}
+
+/* Runs the tokens forward and projects their readouts up; base and out are contiguous. Returns as amplitune_run. */
+int amplitune_project(const Tables *tables, int32_t compute_double, const void *x, int32_t x_type, int64_t tokens,
+                      int64_t features, const void *angles, int32_t circuits, const void *weight, const void *bias,
+                      double scaling, const void *base, int32_t base_type, void *out, int64_t d_out, int64_t threads) {
+  const int64_t columns = (int64_t)circuits * tables->n_words;
+  const int64_t size = base_type == FLOAT64 ? 8 : base_type == FLOAT32 ? 4 : 2;
+  char *z = malloc((size_t)(tokens * columns) * (compute_double ? 8 : 4));
+  if (!z) return 1;
+  Call call = {tables, x, features, tokens, features, x_type, circuits, angles, NULL, z, NULL, NULL};
+  const int failed = run(&call, threads, compute_double ? work_double : work_float);
+  for (int64_t token = 0; !failed && token < tokens; token++) {
+    const char *from = (const char *)base + token * d_out * size;
+    char *to = (char *)out + token * d_out * size;
+    if (compute_double)
+      project_double((double *)z + token * columns, weight, bias, scaling, from, to, base_type, d_out, columns);
+    else
+      project_float((float *)z + token * columns, weight, bias, (float)scaling, from, to, base_type, d_out, columns);
+  }
+  free(z);
+  return failed;
 }
 
 /* Lanes of a vector and the widest pass, which the tables depend on. */

@@ -1,5 +1,7 @@
 """The native kernel: a token's whole forward and backward on a CPU while its state is in cache."""
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,6 +66,58 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
         Shape (tokens, circuits * m), in the compute dtype; zeros for a row of zeros.
     """
     return _run(_readable(x), angles, program, None, None, None)
+
+
+Projection = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, float, int], Tensor]
+
+
+def projection(program: Program, dtype: torch.dtype) -> Projection:
+    """Make the call that runs a program on a few rows and adds what its readouts are projected up to.
+
+    Args:
+        program: the program.
+        dtype: of angles, weight and bias, float32 or float64.
+
+    Returns:
+        Takes base (..., d_out), x (..., features), angles (circuits, blocks, n_qubits), weight
+        (d_out, circuits * m), bias (d_out,) or None, scaling, and circuits, and gives y as `project` does.
+        All are contiguous, on the CPU and checked by the caller: of `dtype`, but base and x of float32 may be
+        of one of `narrow` instead.
+    """
+    library: Any = load()
+    run, double = library.amplitune_project, dtype == torch.float64
+    plan = _tables_of(program, double)
+
+    def call(
+        base: Tensor,
+        x: Tensor,
+        angles: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        scaling: float,
+        circuits: int,
+    ) -> Tensor:
+        out = torch.empty_like(base)
+        features, d_out = x.shape[-1], base.shape[-1]
+        status = run(
+            plan.address, double, x.data_ptr(), _TYPES[x.dtype], x.numel() // features, features,
+            angles.data_ptr(), circuits, weight.data_ptr(),
+            None if bias is None else bias.data_ptr(), scaling, base.data_ptr(),
+            _TYPES[base.dtype], out.data_ptr(), d_out, torch.get_num_threads(),
+        )  # fmt: skip
+        if status:
+            raise MemoryError("the native kernel found no memory for its states")
+        return out
+
+    return call
+
+
+@cache
+def narrow() -> frozenset[torch.dtype]:
+    """List the dtypes of half precision that the library reads."""
+    library: Any = load()
+    half = () if isinstance(library, str) or not library.amplitune_has_half() else (torch.float16,)
+    return frozenset((torch.bfloat16, *half))
 
 
 def backward(

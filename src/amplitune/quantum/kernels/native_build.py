@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-SOURCES = ("native.c", "native_kernel.h", "native_token.h")
+SOURCES = ("native.c", "native_kernel.h", "native_token.h", "native_projection.h")
 #: -march=native is left out where a compiler does not know it. A NaN must stay a NaN: no -ffast-math.
 FLAGS = ("-O3", "-std=gnu11", "-ffp-contract=fast", "-fno-math-errno", "-fPIC", "-shared")
 NATIVE = ("-march=native",)
@@ -132,6 +132,11 @@ def load() -> ctypes.CDLL | str:
         library.amplitune_run.argtypes = [
             ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_int64] * 3,
             ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_int64,
+        ]  # fmt: skip
+        library.amplitune_project.argtypes = [
+            ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_int64] * 2,
+            ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 2, ctypes.c_double, ctypes.c_void_p,
+            ctypes.c_int32, ctypes.c_void_p, *[ctypes.c_int64] * 2,
         ]  # fmt: skip
     except (UnavailableError, OSError, AttributeError) as error:
         return str(error)
