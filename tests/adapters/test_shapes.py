@@ -127,7 +127,8 @@ def test_only_what_asks_for_a_gradient_gets_one(case: Case, x_trains: bool, adap
             for parameter in parameters:
                 parameter.requires_grad_()
                 parameter.grad = None
-    assert torch.equal(y, expected)
+    # Without gradients a few rows are summed in another order.
+    torch.testing.assert_close(y, expected)
     assert y.requires_grad == (x_trains or adapter_trains)
     assert (x.grad is not None) == x_trains
     assert given == [adapter_trains] * len(parameters)
@@ -141,6 +142,6 @@ def test_inference_mode_first_leaves_training_possible(case: Case) -> None:
         with torch.inference_mode():
             outside, inside = layer(x), layer(rows())
         expected, dx = run(layer, x)
-    assert torch.equal(outside, expected)
-    assert torch.equal(inside, expected)
+    torch.testing.assert_close(outside, expected)
+    torch.testing.assert_close(inside, expected)
     assert dx.isfinite().all()
