@@ -53,7 +53,7 @@ def test_padded_batches_at_inference_are_those_of_training(config: Callable[...,
     torch.testing.assert_close(found[~padding], expected[~padding])
 
 
-@pytest.mark.parametrize("targets", ["all-linear", ["self_attn"], ["out_proj"], ["linear1", "out_proj"]])
+@pytest.mark.parametrize("targets", ["all-linear", ["out_proj"], ["linear1", "out_proj"]])
 def test_projections_that_are_never_called_are_refused(
     config: Callable[..., Any], targets: list[str] | str
 ) -> None:
@@ -69,3 +69,14 @@ def test_all_linear_takes_the_others(config: Callable[..., Any]) -> None:
     net = nn.Sequential(layer())
     model = get_peft_model(net, config(target_modules="all-linear", exclude_modules=["out_proj"]))
     assert model.base_model.targeted_module_names == ["0.linear1", "0.linear2"]
+
+
+@pytest.mark.parametrize("method", ["qaa", "control"])
+def test_a_branch_without_a_weight_is_refused(method: str) -> None:
+    net = nn.Sequential(layer())
+    names = [name for name, _ in net.named_modules()]
+    with pytest.raises(
+        ConfigError, match=r"0.self_attn is Multi.*this method has no weight.*SoRAConfig goes"
+    ):
+        get_peft_model(net, METHODS[method](target_modules=["linear1", "self_attn"]))
+    assert [name for name, _ in net.named_modules()] == names

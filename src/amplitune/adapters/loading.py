@@ -131,7 +131,8 @@ def remove_unloaded(
 
 def _unwrap_empty(model: nn.Module, layer_cls: type[BaseTunerLayer]) -> None:
     """Put the base layer back where a layer has no adapter left."""
-    for name, module in list(model.named_modules()):
+    # The innermost first: an adapted attention has an adapted projection inside of it.
+    for name, module in reversed(list(model.named_modules())):
         layer: Any = module
         if isinstance(module, layer_cls) and not any(
             getattr(layer, own) for own in layer.adapter_layer_names

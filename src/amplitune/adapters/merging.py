@@ -1,7 +1,7 @@
 """Merging: adding what an adapter computes to the weight of its base layer, for adapters linear in x."""
 
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
@@ -19,6 +19,9 @@ class MergeableLayer(AdapterLayer):
 
     A subclass computes `get_delta_weight` and, where an adapter has a bias, `get_delta_bias`.
     """
+
+    weight_name: ClassVar[str] = "weight"
+    """The base layer's name for W0."""
 
     _kept_weight: KeptWeight | None = None
 
@@ -42,13 +45,14 @@ class MergeableLayer(AdapterLayer):
     def get_base_weight(self) -> Tensor:
         """Read the weight of the base layer, dequantised where it is quantised."""
         if self.quantization_backend is None:
-            return super().get_base_weight()
+            weight: Tensor = getattr(self.get_base_layer(), self.weight_name).data
+            return weight
         return read_weight(self.get_base_layer(), self.quantization_backend)
 
     def set_base_weight(self, weight_data: Tensor) -> None:
         """Write the weight of the base layer, quantised as it was."""
         if self.quantization_backend is None:
-            super().set_base_weight(weight_data)
+            getattr(self.get_base_layer(), self.weight_name).data = weight_data
         else:
             write_weight(self, self.quantization_backend, weight_data)
 

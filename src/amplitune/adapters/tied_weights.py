@@ -2,12 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
+from amplitune.adapters.merging import MergeableLayer
 from amplitune.errors import NotMergeableError
 
 
@@ -20,7 +20,7 @@ class _Owner:
     attribute: str
 
 
-def untie(model: nn.Module, layers: Iterable[BaseTunerLayer]) -> None:
+def untie(model: nn.Module, layers: Collection[MergeableLayer]) -> None:
     """Give each module a weight of its own where adapters are to be merged into one that several share.
 
     An adapter of an input embedding changes what is looked up, not the logits of the head tied to it (nor the
@@ -56,8 +56,8 @@ def untie(model: nn.Module, layers: Iterable[BaseTunerLayer]) -> None:
         for attribute, parameter in module._parameters.items():
             if parameter is not None:
                 owners.setdefault(id(parameter), []).append(_Owner(name, module, attribute))
-    for base in bases:
-        sharing = owners.get(id(base._parameters.get("weight")), [])
+    for base, layer in zip(bases, layers, strict=True):
+        sharing = owners.get(id(base._parameters.get(layer.weight_name)), [])
         if len(sharing) < 2:
             continue
         names = sorted(owner.module_name.removesuffix(".base_layer") for owner in sharing)

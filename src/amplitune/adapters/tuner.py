@@ -218,13 +218,15 @@ class AdapterTuner(BaseTuner):
         return remapped
 
 
-_READS_ITS_WEIGHTS = (
-    "torch's MultiheadAttention reads the weights of its projections and never calls them, so an adapter in "
-    "it would change nothing."
+NO_WEIGHT = (
+    "torch's MultiheadAttention reads the weights of its projections inside one function and never calls "
+    "them: only a change of weight has an effect there, and this method has no weight, as its branch is not "
+    "linear in x. SoRAConfig goes around a MultiheadAttention."
 )
 _NEVER_RUN: dict[type[nn.Module], str] = {
-    nn.MultiheadAttention: _READS_ITS_WEIGHTS,
-    NonDynamicallyQuantizableLinear: _READS_ITS_WEIGHTS,
+    NonDynamicallyQuantizableLinear: "torch's MultiheadAttention reads the weights of its projections and "
+    "never calls them, so an adapter around one would change nothing. SoRAConfig goes around the attention "
+    "as a whole."
 }
 
 

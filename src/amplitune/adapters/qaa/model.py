@@ -9,7 +9,7 @@ from amplitune.adapters.qaa.fused import with_layouts
 from amplitune.adapters.qaa.layer import QAALayer, QAALinear
 from amplitune.adapters.qaa.shared import siblings_of
 from amplitune.adapters.qaa.weighted import concatenate_circuits
-from amplitune.adapters.tuner import AdapterTuner
+from amplitune.adapters.tuner import NO_WEIGHT, AdapterTuner
 from amplitune.adapters.weighted import check_combination_type, check_weights
 
 _NO_AMPLITUDES = (
@@ -30,7 +30,10 @@ class QAAModel(AdapterTuner):
     prefix = "qaa_"
     tuner_layer_cls = QAALayer
     layer_classes = (QAALinear, QAAConvolution)
-    refusals: ClassVar[dict[type[nn.Module], str]] = {nn.Embedding: _NO_AMPLITUDES}
+    refusals: ClassVar[dict[type[nn.Module], str]] = {
+        nn.Embedding: _NO_AMPLITUDES,
+        nn.MultiheadAttention: NO_WEIGHT,
+    }
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         """Fill in `target_modules` and the layouts of fused projections for the architecture."""

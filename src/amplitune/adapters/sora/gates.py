@@ -1,6 +1,6 @@
 """The gates of a SoRA model: how many are left, module by module, and how large they are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -58,6 +58,19 @@ def sora_layers(model: nn.Module, adapter_name: str = "default") -> Iterator[tup
             f"{adapter_name!r}. {hint}"
         )
     yield from found.items()
+
+
+def targets_of(layers: Mapping[str, SoRALayer]) -> dict[str, str]:
+    """Find the target that each layer belongs to: itself, or the layer that it is a part of.
+
+    Args:
+        layers: layers by name.
+
+    Returns:
+        Name -> the target's name.
+    """
+    wholes = {f"{name}.{part}": name for name, layer in layers.items() for part in layer.parts()}
+    return {name: wholes.get(name, name) for name in layers}
 
 
 def gate_sparsity(model: nn.Module, adapter_name: str = "default") -> GateSparsity:

@@ -52,6 +52,10 @@ class SoRALayer(MergeableLayer):
         nn.init.kaiming_uniform_(a, a=math.sqrt(5))
         nn.init.zeros_(b) if init_weights else nn.init.kaiming_uniform_(b, a=math.sqrt(5))
 
+    def parts(self) -> dict[str, "SoRALayer"]:
+        """Name the layers inside this one that belong to the same target and have its rank; usually none."""
+        return {}
+
     def update_layer(self, adapter_name: str, config: SoRAConfig, module_name: str) -> None:
         """Make the parameters of an adapter."""
         r = config.rank_of(module_name)

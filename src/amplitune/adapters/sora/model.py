@@ -5,6 +5,7 @@ from typing import Any
 from amplitune.adapters.sora.convolution import SoRAConvolution
 from amplitune.adapters.sora.embedding import SoRAEmbedding
 from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
+from amplitune.adapters.sora.multihead_attention import SoRAMultiheadAttention
 from amplitune.adapters.sora.weighted import COMBINATION_TYPES, combine_ranks
 from amplitune.adapters.tuner import AdapterTuner
 from amplitune.adapters.weighted import check_combination_type, check_weights
@@ -20,7 +21,7 @@ class SoRAModel(AdapterTuner):
 
     prefix = "sora_"
     tuner_layer_cls = SoRALayer
-    layer_classes = (SoRALinear, SoRAEmbedding, SoRAConvolution)
+    layer_classes = (SoRALinear, SoRAEmbedding, SoRAConvolution, SoRAMultiheadAttention)
 
     def add_weighted_adapter(
         self,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.patterns import exact_key
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.adapters.sora.gates import check_whole, gate_sparsity, sora_layers
+from amplitune.adapters.sora.gates import check_whole, gate_sparsity, sora_layers, targets_of
 from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
 from amplitune.errors import AmplituneError, ConfigError, near_matches
 
@@ -108,7 +108,9 @@ def _as_lora(
         )
     for name, layer in layers.items():
         check_whole(name, layer.sora_gate[adapter_name])
-    kept = {name: layer for name, layer in layers.items() if bool(layer.sora_gate[adapter_name].ne(0).any())}
+    targets = targets_of(layers)
+    left = {targets[name] for name, layer in layers.items() if bool(layer.sora_gate[adapter_name].any())}
+    kept = {name: layer for name, layer in layers.items() if name in left}
     if not kept:
         gates = gate_sparsity(model, adapter_name).gates
         raise ConfigError(
@@ -129,12 +131,13 @@ def _as_lora(
         if not _is_sora_key(key):
             # A module that is no target any more has its trained bias under the base model's name.
             name = key.removeprefix(_PREFIX).removesuffix(".base_layer.bias")
-            key = f"{_PREFIX}{name}.bias" if name in layers.keys() - kept.keys() else key
+            if targets.get(name, name) in layers.keys() - kept.keys():
+                key = f"{_PREFIX}{name.replace('.base_layer', '')}.bias"
             tensors[key] = value.detach().clone()
     lora_config = _lora_config(config, model.get_base_model(), ranks)
     if config.bias != "none":
         # "lora_only" would leave the trained biases of modules that are no targets any more behind.
-        lora_config.bias = "lora_only" if config.bias != "all" and len(kept) == len(layers) else "all"
+        lora_config.bias = "lora_only" if config.bias != "all" and left == set(targets.values()) else "all"
     # peft would find out by itself, with a warning for each module.
     transposed = [layer.is_transposed for layer in kept.values() if isinstance(layer, SoRALinear)]
     lora_config.fan_in_fan_out = bool(transposed) and all(transposed)

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch.optim import Optimizer
 
 from amplitune.adapters.patterns import exact_key
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.adapters.sora.gates import check_whole, sora_layers
+from amplitune.adapters.sora.gates import check_whole, sora_layers, targets_of
+from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError
 
 _PREFIX = "base_model.model."
@@ -53,7 +55,7 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     config has them in `rank_pattern`, and in `alpha_pattern` the alphas that keep each scale lora_alpha / r,
     so that a saved adapter loads as usual. A module whose gates are all zero keeps one of them: it stays a
     target, and no target has rank 0. A convolution with groups keeps as many in each group as the fullest
-    one has.
+    one has, and a MultiheadAttention as many in both of its projections.
 
     A zero gate has a gradient and may come back; a removed one cannot. The paper prunes once, after training:
     prune before its end where a gate that became zero shall stay so.
@@ -90,11 +92,16 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     """
     cuts: dict[int, _Cut] = {}
     ranks: dict[str, int] = {}
-    for name, layer in sora_layers(model, adapter_name):
+    layers = dict(sora_layers(model, adapter_name))
+    targets = targets_of(layers)
+    fullest: Counter[str] = Counter()
+    for name, layer in layers.items():
         gate = layer.sora_gate[adapter_name]
         check_whole(name, gate)
-        kept = _kept(gate, getattr(layer.get_base_layer(), "groups", 1))
-        ranks[name.removeprefix(_PREFIX)] = kept.numel()
+        fullest[targets[name]] = max(fullest[targets[name]], _fullest(gate, _groups(layer)))
+    for name, layer in layers.items():
+        kept = _kept(layer.sora_gate[adapter_name], _groups(layer), fullest[targets[name]])
+        ranks[targets[name].removeprefix(_PREFIX)] = kept.numel()
         for attribute in layer.adapter_layer_names:
             parameter = getattr(layer, attribute)[adapter_name]
             cut = _Cut(f"{name}.{attribute}", parameter, attribute != "sora_B", kept)
@@ -130,11 +137,20 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     return removed
 
 
-def _kept(gate: Tensor, groups: int) -> Tensor:
-    """Choose the ranks to keep, as many in each group, and at least one: (groups, ranks), ascending."""
+def _groups(layer: SoRALayer) -> int:
+    groups: int = getattr(layer.get_base_layer(), "groups", 1)
+    return groups
+
+
+def _fullest(gate: Tensor, groups: int) -> int:
+    """Count the gates of the group that has the most, zero as one."""
+    return max(int(gate.ne(0).view(groups, -1).sum(dim=1).max()), 1)
+
+
+def _kept(gate: Tensor, groups: int, ranks: int) -> Tensor:
+    """Choose the ranks to keep in each group, those with a gate first: (groups, ranks), ascending."""
     is_zero = gate.eq(0).view(groups, -1)
-    most = max(int((~is_zero).sum(dim=1).max()), 1)
-    return is_zero.to(torch.uint8).sort(dim=1, stable=True).indices[:, :most].sort(dim=1).values
+    return is_zero.to(torch.uint8).sort(dim=1, stable=True).indices[:, :ranks].sort(dim=1).values
 
 
 def _cut_state(cut: _Cut, optimizer: Optimizer) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from amplitune.adapters.patterns import exact_key
+from amplitune.adapters.sora.gates import targets_of
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.adapters.tuner import AdapterTuner
 from amplitune.adapters.weighted import adapted_layers, add_adapter, common_fields
@@ -122,7 +123,8 @@ def combine_ranks(
         "svd": partial(largest, rank=svd_rank),
     }
     layers = adapted_layers(tuner, adapters)
-    common = common_fields(tuner, adapters, layers)
+    targets = {name: layers[name] for name, target in targets_of(layers).items() if name == target}
+    common = common_fields(tuner, adapters, targets)
     combined = {}
     with torch.no_grad():
         for name, layer in layers.items():
@@ -134,7 +136,7 @@ def combine_ranks(
                 )
             scaled = [weights[at] * layer.sora_scaling[adapters[at]] for at in owners]
             combined[name] = ways[combination_type](changes, scaled)
-    ranks = {name: change.rank for name, change in combined.items()}
+    ranks = {name: change.rank for name, change in combined.items() if name in targets}
     configs: list[Any] = [tuner.peft_config[name] for name in adapters]
     common["pruned_gates"] = (
         sum(config.pruned_gates for config in configs) if combination_type == "cat" else 0
