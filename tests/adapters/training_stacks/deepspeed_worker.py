@@ -1,8 +1,6 @@
 """A process of a pair that trains each adapter with DeepSpeed, one way after the other."""
 
-import os
 import sys
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import get_peft_model
+from tests.adapters.training_stacks.pair import report_and_leave
 from tests.adapters.training_stacks.training import (
     ROWS,
     STEPS,
@@ -20,7 +19,7 @@ from tests.adapters.training_stacks.training import (
     build_optimizer,
     sora_step,
 )
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 deepspeed: Any = pytest.importorskip("deepspeed", reason="deepspeed is not installed")
 
@@ -150,26 +149,8 @@ def jobs(folder: Path) -> dict[str, Callable[[int, int], Result]]:
     return found
 
 
-def main(folder: Path) -> None:
-    """Do each job; the first process writes its result, or why there is none."""
-    deepspeed.init_distributed("gloo")
-    rank, size = distributed.get_rank(), distributed.get_world_size()
-    for name, job in jobs(folder).items():
-        result: dict[str, Any]
-        try:
-            losses, state, step = job(rank, size)
-            mean = torch.tensor(losses, dtype=torch.float64)
-            distributed.all_reduce(mean)
-            result = {"losses": (mean / size).tolist(), "state": state, "sora_step": step}
-        except Exception:
-            result = {"error": traceback.format_exc()}
-        if rank == 0:
-            torch.save(result, folder / f"{name}.pt")
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
-    sys.stdout.flush()
-    # gloo's threads may wait for the interpreter.
-    os._exit(0)
+    deepspeed.init_distributed("gloo")
+    into = Path(sys.argv[1])
+    report_and_leave(jobs(into), into)

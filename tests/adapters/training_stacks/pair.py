@@ -1,11 +1,16 @@
-"""Two processes that join a gloo group and run a module of tests, each with its rank."""
+"""Two processes that join a process group and run a module of tests, each with its rank."""
 
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from torch import distributed
 
 ROOT = Path(__file__).parents[3]
 
@@ -52,3 +57,29 @@ def run_pair(
             process.kill()
             process.wait()
     assert codes == [0, 0], "\n".join(path.read_text()[-4000:] for path in logs)
+
+
+def report_and_leave(
+    jobs: Mapping[str, Callable[[int, int], tuple[Any, Any, Any]]], folder: Path
+) -> NoReturn:
+    """Do each job in one of the two processes; the first writes its result, or why there is none.
+
+    Args:
+        jobs: name -> takes rank and number of processes, gives losses, trained parameters, SoRA's step.
+        folder: where the results go, as <name>.pt.
+    """
+    rank, size = distributed.get_rank(), distributed.get_world_size()
+    for name, job in jobs.items():
+        result: dict[str, Any]
+        try:
+            losses, state, step = job(rank, size)
+            mean = torch.tensor(losses, dtype=torch.float64)
+            distributed.all_reduce(mean)
+            result = {"losses": (mean / size).tolist(), "state": state, "sora_step": step}
+        except Exception:
+            result = {"error": traceback.format_exc()}
+        if rank == 0:
+            torch.save(result, folder / f"{name}.pt")
+    sys.stdout.flush()
+    # gloo's threads may wait for the interpreter.
+    os._exit(0)
