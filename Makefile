@@ -19,8 +19,8 @@ study: $(VENV)/installed
 
 # Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
 test: $(VENV)/developed $(QUANTIZED)/installed browser lint
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs --ignore=tests/adapters/quantized
-	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/quantized
+	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs --ignore=tests/adapters/layers/quantized
+	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/layers/quantized
 
 # peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some six minutes.
 # They come with peft's source distribution, which is fetched into build/.

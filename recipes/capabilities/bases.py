@@ -20,7 +20,7 @@ from recipes.capabilities.trial import (
     same,
     trained,
 )
-from tests.adapters.quantized.schemes import SCHEMES, WIDTH, Scheme
+from tests.adapters.layers.quantized.schemes import SCHEMES, WIDTH, Scheme
 from torch import Tensor, nn
 from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 

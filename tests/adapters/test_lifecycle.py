@@ -12,7 +12,7 @@ from peft import PeftModel, get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor, nn
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
 
 
 def logits(model: nn.Module, tokens: Tensor) -> Tensor:

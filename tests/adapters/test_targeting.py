@@ -8,7 +8,7 @@ from peft import get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import nn
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
 from amplitune.errors import ConfigError
 
 LLAMA_LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")

@@ -9,7 +9,7 @@ from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor, nn
 
 from amplitune import QAAConfig, SoRAConfig
-from amplitune.adapters.adapter_layer import AdapterLayer
+from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.errors import ConfigError
 
 WEIGHTS = {"default": 0.7, "second": -1.5}

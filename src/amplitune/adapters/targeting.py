@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from peft import PeftConfig
 
-from amplitune.adapters.file_format import FORMAT_VERSION, check_format_version, check_keys
-from amplitune.adapters.loading import await_tensors
-from amplitune.adapters.model_card import say_what_to_import
+from amplitune.adapters.files.file_format import FORMAT_VERSION, check_format_version, check_keys
+from amplitune.adapters.files.loading import await_tensors
+from amplitune.adapters.files.model_card import say_what_to_import
 from amplitune.errors import ConfigError
 
 

@@ -10,15 +10,15 @@ from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from amplitune.adapters.adapter_layer import AdapterLayer
-from amplitune.adapters.checkpoint import check_adapter_keys, named_tensors
-from amplitune.adapters.fast_path import leave_fast_path
-from amplitune.adapters.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
-from amplitune.adapters.merging import MergeableLayer
-from amplitune.adapters.mixed_batch import mixed_batch
+from amplitune.adapters.files.checkpoint import check_adapter_keys, named_tensors
+from amplitune.adapters.files.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
+from amplitune.adapters.layers.adapter_layer import AdapterLayer
+from amplitune.adapters.layers.fast_path import leave_fast_path
+from amplitune.adapters.layers.merging import MergeableLayer
+from amplitune.adapters.layers.mixed_batch import mixed_batch
+from amplitune.adapters.layers.quantized_base import quantized_linear_names
+from amplitune.adapters.layers.tied_weights import untie
 from amplitune.adapters.patterns import check_patterns_match
-from amplitune.adapters.quantized_base import quantized_linear_names
-from amplitune.adapters.tied_weights import untie
 from amplitune.errors import ConfigError, check_choice, near_matches
 
 

@@ -9,7 +9,7 @@ import torch
 from peft.utils.other import ModulesToSaveWrapper
 from torch import nn
 
-from amplitune.adapters.adapter_layer import AdapterLayer
+from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.adapters.tuner import AdapterTuner
 from amplitune.errors import ConfigError, near_matches
 

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from amplitune.adapters.control import features
 from amplitune.adapters.control.config import ControlConfig
 from amplitune.adapters.control.draws import balanced_signs, generator_for, orthonormal_rows, random_orders
-from amplitune.adapters.linear_layer import LinearAdapterLayer
-from amplitune.adapters.merging import MergeableLayer
+from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
+from amplitune.adapters.layers.merging import MergeableLayer
 from amplitune.errors import ConfigError, NotMergeableError
 from amplitune.quantum import qubits_for
 from amplitune.quantum.encoding import flattened

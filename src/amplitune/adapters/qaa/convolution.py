@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch._C._autograd import _top_saved_tensors_default_hooks
 from torch.nn import functional
 
-from amplitune.adapters.convolution_layer import ConvolutionAdapterLayer
+from amplitune.adapters.layers.convolution_layer import ConvolutionAdapterLayer
 from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
+from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
 from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.adapters.qaa.fused import FusedParts, check_width
 from amplitune.adapters.qaa.merging import MergeableQAALayer

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from amplitune.adapters.merging import MergeableLayer
+from amplitune.adapters.layers.merging import MergeableLayer
 from amplitune.errors import NotMergeableError
 from amplitune.quantum import Circuit
 from amplitune.quantum.operators import operator_parameters

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from amplitune.adapters.convolution_layer import ConvolutionAdapterLayer
+from amplitune.adapters.layers.convolution_layer import ConvolutionAdapterLayer
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError

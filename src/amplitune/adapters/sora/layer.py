@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import is_parametrized
 
-from amplitune.adapters.linear_layer import LinearAdapterLayer
-from amplitune.adapters.merging import MergeableLayer
+from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
+from amplitune.adapters.layers.merging import MergeableLayer
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.errors import NotMergeableError
 

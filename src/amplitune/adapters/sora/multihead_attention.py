@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import is_parametrized
 
-from amplitune.adapters.quantized_base import find_backend
+from amplitune.adapters.layers.quantized_base import find_backend
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
 from amplitune.adapters.sora.lora_attention import check_lora_attention
