@@ -131,8 +131,7 @@ def test_train_save_and_load(vision: Vision, method: str, pixels: Tensor, tmp_pa
     expected = scores(model, pixels)
     model.save_pretrained(str(tmp_path))
     loaded = PeftModel.from_pretrained(vision.model(), str(tmp_path)).eval()
-    # The loaded adapter has no gradients, whose absence changes the order of sums.
-    torch.testing.assert_close(scores(loaded, pixels), expected)
+    assert torch.equal(scores(loaded, pixels), expected)
     with loaded.disable_adapter():
         assert torch.equal(scores(loaded, pixels), scores(vision.model(), pixels))
 

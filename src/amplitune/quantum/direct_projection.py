@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -13,31 +14,44 @@ from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.watching import is_watched
 
-_MOST_CIRCUITS = 256
+_MOST_BOUND = 4096
 
 
-@dataclass(frozen=True, eq=False)
-class _Plan:
-    """What is known of a circuit.
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    """A call of the native kernel for weights that have been checked, as long as they stay where they are.
 
     Args:
-        circuit: itself, so that its identity stays its own.
-        runs: dtype of the angles -> the native kernel for them; none where it cannot run the circuit on the
-            angles as they are, or another kernel was asked for.
-        width: 2**n.
-        m: values of one circuit.
-        angle_shape: shape of one circuit's angles.
+        angles: the angles' tensor.
+        bias: the bias' tensor; None where there is none.
+        weight: the weight's tensor.
+        at: where their numbers lie.
+        circuit: the circuit.
+        scaling: what the projection is multiplied by.
+        x_dtype: dtype of x.
+        base_dtype: dtype of base.
+        features: width of x.
+        d_out: width of base.
+        columns: of the weight; the most rows.
+        run: the call.
     """
 
+    angles: ReferenceType[Tensor]
+    bias: ReferenceType[Tensor] | None
+    weight: ReferenceType[Tensor]
+    at: tuple[int, int, int]
     circuit: Circuit
-    runs: dict[torch.dtype, native.Projection]
-    width: int
-    m: int
-    angle_shape: tuple[int, int, int]
+    scaling: float
+    x_dtype: torch.dtype
+    base_dtype: torch.dtype
+    features: int
+    d_out: int
+    columns: int
+    run: native.Projection
 
 
-#: By identity of the circuit: to hash one takes longer than to run it on a token.
-_plans: dict[int, _Plan] = {}
+#: By identity of the weight.
+_bound: dict[int, _Bound] = {}
 
 
 def project_directly(
@@ -71,64 +85,93 @@ def project_directly(
     """
     # Written out rather than divided into functions: a token's weights push this code out of the cache, and
     # what it takes then goes by the number of functions and objects that it touches.
-    if is_watched(base, x, angles, weight, bias) or active() is not None:
-        return None
-    plan = _plans.get(id(circuit)) or _planned(circuit)
-    dtype = weight.dtype
-    run = plan.runs.get(dtype)
-    if run is None or dispatch.override() is not None:
-        return None
-    shape, weight_shape = x.shape, weight.shape
-    if len(weight_shape) != 2 or not shape:
-        return None
-    d_out, columns = weight_shape
-    features = shape[-1]
-    circuits = columns // plan.m
-    if not (
-        0 < features <= plan.width
-        and 0 < x.numel() <= columns * features
-        and (x.dtype == dtype or (dtype == torch.float32 and x.dtype in native.narrow()))
-        and (base.dtype == dtype or (dtype == torch.float32 and base.dtype in native.narrow()))
-        and angles.dtype == dtype
-        and angles.shape == (circuits, *plan.angle_shape)
-        and circuits * plan.m == columns
-        and base.shape == (*shape[:-1], d_out)
-        and (
-            bias is None
-            or (bias.dtype == dtype and bias.shape == (d_out,) and bias.is_cpu and bias.is_contiguous())
-        )
-        and x.is_cpu
-        and base.is_cpu
-        and weight.is_cpu
-        and angles.is_cpu
-        and x.is_contiguous()
-        and base.is_contiguous()
-        and weight.is_contiguous()
-        and angles.is_contiguous()
+    if (
+        is_watched(base, x, angles, weight, bias)
+        or active() is not None
+        or dispatch.override() is not None
+        or not (x.is_cpu and base.is_cpu and x.is_contiguous() and base.is_contiguous())
     ):
         return None
-    return run(base, x, angles, weight, bias, scaling, circuits)
+    bound = _bound.get(id(weight))
+    if (
+        bound is None
+        or bound.weight() is not weight
+        or bound.angles() is not angles
+        or (bias is not None if bound.bias is None else bound.bias() is not bias)
+        or bound.at != (angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr())
+        or bound.circuit is not circuit
+        or bound.scaling != scaling
+        or bound.x_dtype is not x.dtype
+        or bound.base_dtype is not base.dtype
+    ):
+        bound = _bind(base, x, angles, weight, bias, circuit, scaling)
+        if bound is None:
+            return None
+    shape, features = x.shape, bound.features
+    rows = x.numel() // features
+    if not (
+        0 < rows <= bound.columns
+        and shape[-1] == features
+        and base.shape[-1] == bound.d_out
+        and base.shape[:-1] == shape[:-1]
+    ):
+        return None
+    return bound.run(base, x, rows)
 
 
-def _planned(circuit: Circuit) -> _Plan:
-    program = program_of(circuit)
-    fits = (
-        circuit.is_real
+def _bind(
+    base: Tensor,
+    x: Tensor,
+    angles: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    circuit: Circuit,
+    scaling: float,
+) -> _Bound | None:
+    """Check what stays from call to call; None where the native kernel cannot run it as it is."""
+    dtype = weight.dtype
+    of_kernel = (
+        dtype in (torch.float32, torch.float64)
+        and circuit.is_real
         and circuit.ansatz.rotations == 1
         and circuit.norm == "drop"
         and circuit.readout != INTERFEROMETRIC
-        and native.unsupported(program, torch.empty(0, 1)) is None
         and os.environ.get(dispatch.VARIABLE) in (None, "", "native")
     )
-    dtypes = (torch.float32, torch.float64) if fits else ()
-    if len(_plans) >= _MOST_CIRCUITS:
-        _plans.clear()
-    plan = _Plan(
+    if not of_kernel or weight.ndim != 2 or not x.ndim:
+        return None
+    program = program_of(circuit)
+    if native.unsupported(program, x) is not None:
+        return None
+    d_out, columns = weight.shape
+    features, circuits = x.shape[-1], columns // circuit.n_observables
+    held = (angles, weight) if bias is None else (angles, weight, bias)
+    readable = {dtype, *(native.narrow() if dtype == torch.float32 else ())}
+    if not (
+        0 < features <= 2**circuit.n_qubits
+        and circuits * circuit.n_observables == columns
+        and angles.shape == circuit.angle_shape(circuits)
+        and (bias is None or bias.shape == (d_out,))
+        and x.dtype in readable
+        and base.dtype in readable
+        and all(tensor.dtype == dtype and tensor.is_cpu and tensor.is_contiguous() for tensor in held)
+    ):
+        return None
+    bound = _Bound(
+        ref(angles),
+        None if bias is None else ref(bias),
+        ref(weight),
+        (angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr()),
         circuit,
-        {dtype: native.projection(program, dtype) for dtype in dtypes},
-        2**circuit.n_qubits,
-        circuit.n_observables,
-        circuit.angle_shape()[1:],
+        scaling,
+        x.dtype,
+        base.dtype,
+        features,
+        d_out,
+        columns,
+        native.projection(program, angles, weight, bias, scaling, features, x.dtype, base.dtype),
     )
-    _plans[id(circuit)] = plan
-    return plan
+    if len(_bound) >= _MOST_BOUND:
+        _bound.clear()
+    _bound[id(weight)] = bound
+    return bound

@@ -6,6 +6,13 @@ from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
+# Names of this module, because each dot costs a token's generation something.
+_is_compiling = torch.compiler.is_compiling
+_transforms_are_active = torch._C._are_functorch_transforms_active
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_is_tracing = torch._C._is_tracing
+_is_grad_enabled = torch.is_grad_enabled
+
 
 def is_watched(*tensors: Tensor | None) -> bool:
     """Tell whether anything but the values of a computation is asked for, so that it must be an operator.
@@ -18,14 +25,14 @@ def is_watched(*tensors: Tensor | None) -> bool:
         subclass of tensors.
     """
     if (
-        torch.compiler.is_compiling()
-        or torch._C._are_functorch_transforms_active()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._is_tracing()
+        _is_compiling()
+        or _transforms_are_active()
+        or _dispatch_modes()
+        or _is_tracing()
         or forward_ad._current_level >= 0
     ):
         return True
-    differentiates = torch.is_grad_enabled()
+    differentiates = _is_grad_enabled()
     for tensor in tensors:
         if tensor is not None and (type(tensor) not in _PLAIN or (differentiates and tensor.requires_grad)):
             return True

@@ -163,12 +163,13 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         """
         if adapter_names is not None:
             check_mixed_batch(adapter_names, len(x), self.merged)
-        if self.disable_adapters and self.merged:
+        # The attributes behind `disable_adapters` and `merged`: a token feels each call.
+        if self._disable_adapters and self.merged_adapters:
             self.unmerge()
         result: Tensor = self.base_layer(x, *args, **kwargs)
-        if self.quantization_backend is not None and self.training:
+        if self.training and self.quantization_backend is not None:
             check_passes_gradient(self.get_base_layer(), x, result)
-        if self.disable_adapters or self.merged:
+        if self._disable_adapters or self.merged_adapters:
             return result
         parts: list[Any] = [self._modules[name] for name in self.adapter_layer_names]
         if is_offloaded(parts):

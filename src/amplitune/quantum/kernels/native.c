@@ -253,23 +253,32 @@ int amplitune_run(const Tables *tables, int32_t compute_double, const void *x, i
   return run(&call, threads, compute_double ? work_double : work_float);
 }
 
-/* Runs the tokens forward and projects their readouts up; base and out are contiguous. Returns as amplitune_run. */
-int amplitune_project(const Tables *tables, int32_t compute_double, const void *x, int32_t x_type, int64_t tokens,
-                      int64_t features, const void *angles, int32_t circuits, const void *weight, const void *bias,
-                      double scaling, const void *base, int32_t base_type, void *out, int64_t d_out, int64_t threads) {
-  const int64_t columns = (int64_t)circuits * tables->n_words;
-  const int64_t size = base_type == FLOAT64 ? 8 : base_type == FLOAT32 ? 4 : 2;
-  char *z = malloc((size_t)(tokens * columns) * (compute_double ? 8 : 4));
+/* A projection whose circuit and weights stay: native.py fills it in once. */
+typedef struct {
+  const Tables *tables;
+  const void *angles, *weight, *bias;
+  double scaling;
+  int64_t features, d_out;
+  int32_t circuits, compute_double, x_type, base_type;
+} Bound;
+
+/* Runs the tokens forward and projects their readouts up; x, base and out are contiguous. Returns as amplitune_run. */
+int amplitune_project(const Bound *bound, const void *x, int64_t tokens, const void *base, void *out, int64_t threads) {
+  const Bound b = *bound;
+  const int64_t columns = (int64_t)b.circuits * b.tables->n_words;
+  const int64_t row = b.d_out * (b.base_type == FLOAT64 ? 8 : b.base_type == FLOAT32 ? 4 : 2);
+  char *z = malloc((size_t)(tokens * columns) * (b.compute_double ? 8 : 4));
   if (!z) return 1;
-  Call call = {tables, x, features, tokens, features, x_type, circuits, angles, NULL, z, NULL, NULL};
-  const int failed = run(&call, threads, compute_double ? work_double : work_float);
+  Call call = {b.tables, x, b.features, tokens, b.features, b.x_type, b.circuits, b.angles, NULL, z, NULL, NULL};
+  const int failed = run(&call, threads, b.compute_double ? work_double : work_float);
   for (int64_t token = 0; !failed && token < tokens; token++) {
-    const char *from = (const char *)base + token * d_out * size;
-    char *to = (char *)out + token * d_out * size;
-    if (compute_double)
-      project_double((double *)z + token * columns, weight, bias, scaling, from, to, base_type, d_out, columns);
+    const char *from = (const char *)base + token * row;
+    char *to = (char *)out + token * row;
+    if (b.compute_double)
+      project_double((double *)z + token * columns, b.weight, b.bias, b.scaling, from, to, b.base_type, b.d_out, columns);
     else
-      project_float((float *)z + token * columns, weight, bias, (float)scaling, from, to, base_type, d_out, columns);
+      project_float((float *)z + token * columns, b.weight, b.bias, (float)b.scaling, from, to, b.base_type, b.d_out,
+                    columns);
   }
   free(z);
   return failed;

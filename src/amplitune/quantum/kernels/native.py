@@ -1,5 +1,6 @@
 """The native kernel: a token's whole forward and backward on a CPU while its state is in cache."""
 
+import ctypes
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -68,44 +69,62 @@ def forward(x: Tensor, angles: Tensor, program: Program) -> Tensor:
     return _run(_readable(x), angles, program, None, None, None)
 
 
-Projection = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor | None, float, int], Tensor]
+class _Bound(ctypes.Structure):
+    """What native.c calls Bound."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("tables", "angles", "weight", "bias")),
+        ("scaling", ctypes.c_double),
+        *((name, ctypes.c_int64) for name in ("features", "d_out")),
+        *((name, ctypes.c_int32) for name in ("circuits", "compute_double", "x_type", "base_type")),
+    )
 
 
-def projection(program: Program, dtype: torch.dtype) -> Projection:
+Projection = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def projection(
+    program: Program,
+    angles: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    scaling: float,
+    features: int,
+    x_dtype: torch.dtype,
+    base_dtype: torch.dtype,
+) -> Projection:
     """Make the call that runs a program on a few rows and adds what its readouts are projected up to.
+
+    The numbers of angles, weight and bias are read where they lie now; the caller keeps them there. All are
+    contiguous, on the CPU and checked by the caller: of one dtype, but base and x of float32 may be of one of
+    `narrow` instead.
 
     Args:
         program: the program.
-        dtype: of angles, weight and bias, float32 or float64.
+        angles: shape (circuits, blocks, n_qubits), or with dimensions of size 1 in between.
+        weight: shape (d_out, circuits * m).
+        bias: shape (d_out,), or None.
+        scaling: what the projection is multiplied by.
+        features: width of x.
+        x_dtype: dtype of x.
+        base_dtype: dtype of base.
 
     Returns:
-        Takes base (..., d_out), x (..., features), angles (circuits, blocks, n_qubits), weight
-        (d_out, circuits * m), bias (d_out,) or None, scaling, and circuits, and gives y as `project` does.
-        All are contiguous, on the CPU and checked by the caller: of `dtype`, but base and x of float32 may be
-        of one of `narrow` instead.
+        Takes base (..., d_out), x (..., features) and the number of rows, and gives y as `project` does.
     """
     library: Any = load()
-    run, double = library.amplitune_project, dtype == torch.float64
+    run, double = library.amplitune_project, weight.dtype == torch.float64
     plan = _tables_of(program, double)
+    bound = _Bound(
+        plan.address, angles.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(),
+        scaling, features, weight.shape[0], len(angles), double, _TYPES[x_dtype], _TYPES[base_dtype],
+    )  # fmt: skip
+    address = ctypes.addressof(bound)
 
-    def call(
-        base: Tensor,
-        x: Tensor,
-        angles: Tensor,
-        weight: Tensor,
-        bias: Tensor | None,
-        scaling: float,
-        circuits: int,
-    ) -> Tensor:
+    def call(base: Tensor, x: Tensor, rows: int, _kept: Any = (bound, plan)) -> Tensor:
         out = torch.empty_like(base)
-        features, d_out = x.shape[-1], base.shape[-1]
-        status = run(
-            plan.address, double, x.data_ptr(), _TYPES[x.dtype], x.numel() // features, features,
-            angles.data_ptr(), circuits, weight.data_ptr(),
-            None if bias is None else bias.data_ptr(), scaling, base.data_ptr(),
-            _TYPES[base.dtype], out.data_ptr(), d_out, torch.get_num_threads(),
-        )  # fmt: skip
-        if status:
+        threads = 1 if rows == 1 else torch.get_num_threads()
+        if run(address, x.data_ptr(), rows, base.data_ptr(), out.data_ptr(), threads):
             raise MemoryError("the native kernel found no memory for its states")
         return out
 

@@ -134,9 +134,7 @@ def load() -> ctypes.CDLL | str:
             ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 4, ctypes.c_int64,
         ]  # fmt: skip
         library.amplitune_project.argtypes = [
-            ctypes.c_void_p, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_int64] * 2,
-            ctypes.c_void_p, ctypes.c_int32, *[ctypes.c_void_p] * 2, ctypes.c_double, ctypes.c_void_p,
-            ctypes.c_int32, ctypes.c_void_p, *[ctypes.c_int64] * 2,
+            *[ctypes.c_void_p] * 2, ctypes.c_int64, *[ctypes.c_void_p] * 2, ctypes.c_int64,
         ]  # fmt: skip
     except (UnavailableError, OSError, AttributeError) as error:
         return str(error)

@@ -32,6 +32,8 @@ EXTRAS = {
     "quantum": "exports of circuits to PennyLane and Qiskit, and their transpiling",
     "ray": "runs on a Ray cluster (`executor: ray`)",
     "energy": "energy of NVIDIA GPUs",
+    "quantized": "base models in 8 and 4 bits",
+    "conformance": "peft's own test suites on the adapters (`make peft-conformance`)",
     "triton": "the circuits' kernel on NVIDIA GPUs, where torch does not bring Triton along",
 }
 """What each extra is for."""
