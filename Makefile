@@ -17,9 +17,10 @@ study: $(VENV)/installed
 	$(PIP) -e '.[tuning]'
 	$(OFFLINE) $(BIN)/amplitune compare --bundled -o bundled
 
-# Everything that CI runs: format, lint, types, import contracts, tests, docstring examples.
+# Everything that CI runs: format, lint, types, import contracts, tests, docstring examples. Three workers, because many tests
+# wait for processes that they start.
 test: $(VENV)/developed $(QUANTIZED)/installed browser lint
-	$(OFFLINE) $(BIN)/python -m pytest -n 2 --dist loadfile -q -rs --ignore=tests/adapters/layers/quantized
+	$(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile -q -rs --ignore=tests/adapters/layers/quantized
 	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/layers/quantized
 
 # peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some six minutes.
