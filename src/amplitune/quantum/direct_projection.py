@@ -32,7 +32,6 @@ class _Bound:
         base_dtype: dtype of base.
         features: width of x.
         d_out: width of base.
-        columns: of the weight; the most rows.
         run: the call.
     """
 
@@ -46,7 +45,6 @@ class _Bound:
     base_dtype: torch.dtype
     features: int
     d_out: int
-    columns: int
     run: native.Projection
 
 
@@ -90,6 +88,8 @@ def project_directly(
         or active() is not None
         or dispatch.override() is not None
         or not (x.is_cpu and base.is_cpu and x.is_contiguous() and base.is_contiguous())
+        # More rows than columns are the operator's: nothing is bound for them.
+        or not (x.ndim and weight.ndim == 2 and 0 < x.numel() <= weight.shape[1] * x.shape[-1])
     ):
         return None
     bound = _bound.get(id(weight))
@@ -108,15 +108,9 @@ def project_directly(
         if bound is None:
             return None
     shape, features = x.shape, bound.features
-    rows = x.numel() // features
-    if not (
-        0 < rows <= bound.columns
-        and shape[-1] == features
-        and base.shape[-1] == bound.d_out
-        and base.shape[:-1] == shape[:-1]
-    ):
+    if not (shape[-1] == features and base.shape[-1] == bound.d_out and base.shape[:-1] == shape[:-1]):
         return None
-    return bound.run(base, x, rows)
+    return bound.run(base, x, x.numel() // features)
 
 
 def _bind(
@@ -138,7 +132,7 @@ def _bind(
         and circuit.readout != INTERFEROMETRIC
         and os.environ.get(dispatch.VARIABLE) in (None, "", "native")
     )
-    if not of_kernel or weight.ndim != 2 or not x.ndim:
+    if not of_kernel:
         return None
     program = program_of(circuit)
     if native.unsupported(program, x) is not None:
@@ -168,7 +162,6 @@ def _bind(
         base.dtype,
         features,
         d_out,
-        columns,
         native.projection(program, angles, weight, bias, scaling, features, x.dtype, base.dtype),
     )
     if len(_bound) >= _MOST_BOUND:

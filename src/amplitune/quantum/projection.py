@@ -33,12 +33,10 @@ def project_op(
 ) -> Tensor:
     """Compute base + scaling * (W z + b), z the readouts of x: (..., d_out)."""
     described = Circuit.from_key(circuit)
-    if described.is_real and described.ansatz.rotations == 1 and parameters.ndim == 3:
-        # A few tokens have their sums in one order, with gradients or without.
-        angles = parameters.unsqueeze(2)
-        direct = project_directly(base, x, angles, weight, bias, described, scaling)
-        if direct is not None:
-            return direct
+    # A few tokens have their sums in one order, with gradients or without. Parameters of RY are its angles.
+    angles = parameters.unsqueeze(2)
+    if (direct := project_directly(base, x, angles, weight, bias, described, scaling)) is not None:
+        return direct
     z = run(flattened(x), parameters, described)
     return _added(base, z, weight, bias, described, scaling)
 

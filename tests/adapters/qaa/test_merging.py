@@ -1,6 +1,7 @@
 """Merging QAA's linear readout: the same logits as beside the base layer; everything else is refused."""
 
 import copy
+from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from peft import get_peft_model
 from tests.adapters.conftest import Architecture, Wrap
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import orthogonal
 from transformers.pytorch_utils import Conv1D
 
 from amplitune import ControlConfig, QAAConfig
@@ -111,6 +113,23 @@ def _unchanged_after(model: Any, attempts: list[Any]) -> None:
     after = model.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        QAAConfig(**LINEAR, target_modules=["proj"]),
+        ControlConfig(features="projection", up_proj_bias=False, init_weights=False, target_modules=["proj"]),
+    ],
+    ids=["QAA", "CONTROL"],
+)
+def test_a_computed_weight_takes_an_adapter_but_no_merge(config: Any) -> None:
+    model: Any = get_peft_model(nn.Sequential(OrderedDict(proj=orthogonal(nn.Linear(6, 6)))), config)
+    x = torch.randn(3, 6)
+    adapted = model(x)
+    with pytest.raises(NotMergeableError, match="computes its weight from other tensors"):
+        model.merge_and_unload()
+    assert torch.equal(model(x), adapted)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from transformers.pytorch_utils import Conv1D
 
 from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.adapters.layers.quantized_base import is_quantized_linear
-from amplitune.adapters.targeting import TargetingConfig
 
 
 class LinearAdapterLayer(AdapterLayer):
@@ -21,18 +20,6 @@ class LinearAdapterLayer(AdapterLayer):
     """
 
     wraps = (nn.Linear, Conv1D)
-
-    def __init__(
-        self,
-        base_layer: nn.Module,
-        adapter_name: str,
-        config: TargetingConfig,
-        module_name: str,
-        **kwargs: Any,
-    ) -> None:
-        """Wrap `base_layer`; the subclass has made its containers before it calls `update_layer`."""
-        super().__init__(base_layer, adapter_name, config, module_name, **kwargs)
-        self.is_transposed = isinstance(self.get_base_layer(), Conv1D)
 
     @classmethod
     def goes_around(cls, module: nn.Module) -> bool:

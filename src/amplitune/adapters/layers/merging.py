@@ -5,7 +5,9 @@ from typing import Any, ClassVar
 
 import torch
 from peft.tuners.tuners_utils import check_adapters_to_merge
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
+from transformers.pytorch_utils import Conv1D
 
 from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.adapters.layers.quantized_base import (
@@ -14,7 +16,7 @@ from amplitune.adapters.layers.quantized_base import (
     read_weight,
     write_weight,
 )
-from amplitune.errors import ConfigError
+from amplitune.errors import ConfigError, NotMergeableError
 
 
 class MergeableLayer(AdapterLayer):
@@ -30,6 +32,11 @@ class MergeableLayer(AdapterLayer):
 
     _kept_weight: KeptWeight | None = None
 
+    @property
+    def is_transposed(self) -> bool:
+        """Whether the base layer keeps its weight as (d_in, d_out)."""
+        return isinstance(self.get_base_layer(), (Conv1D, nn.Embedding))
+
     def get_delta_weight(self, adapter_name: str) -> Tensor:
         """Compute dW in the layout of the base weight."""
         raise NotImplementedError
@@ -44,8 +51,17 @@ class MergeableLayer(AdapterLayer):
         Args:
             adapter_name: an adapter; one that this layer does not have is passed over.
         """
-        if self.has_adapter(adapter_name) and self.quantization_backend is not None:
-            check_weight_can_change(self.get_base_layer(), self.quantization_backend)
+        if not self.has_adapter(adapter_name):
+            return
+        base = self.get_base_layer()
+        if self.quantization_backend is not None:
+            check_weight_can_change(base, self.quantization_backend)
+        if is_parametrized(base, self.weight_name) or hasattr(base, f"{self.weight_name}_g"):
+            raise NotMergeableError(
+                f"An adapter cannot be merged into a {type(base).__name__} that computes its weight from "
+                "other tensors (torch.nn.utils.parametrize or weight_norm). Keep the adapter beside it, or "
+                "remove the parametrization first."
+            )
 
     def get_base_weight(self) -> Tensor:
         """Read the weight of the base layer, dequantised where it is quantised."""

@@ -33,7 +33,6 @@ class MergeableQAALayer(MergeableLayer):
     qaa_up_proj_bias: nn.ParameterDict
     qaa_circuit: dict[str, Circuit]
     qaa_scaling: dict[str, float]
-    is_transposed: bool = False
 
     def angles_of(self, adapter_name: str) -> Tensor:
         """Give the angles of an adapter's circuit, shape (circuits, depth, rotations, n_qubits)."""

@@ -42,10 +42,6 @@ class SoRAEmbedding(SoRALayer):
             )
         return embedding.num_embeddings, embedding.embedding_dim
 
-    def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
-        """Make A (r, num_embeddings) and B (embedding_dim, r), not initialised."""
-        return torch.empty(r, self.in_features), torch.empty(self.out_features, r)
-
     def start(self, a: Tensor, b: Tensor, init_weights: bool) -> None:
         """Start A at zero and B standard normal; both normal without `init_weights`."""
         nn.init.zeros_(a) if init_weights else nn.init.normal_(a)
@@ -67,20 +63,6 @@ class SoRAEmbedding(SoRALayer):
             # The base layer rounds it to its own dtype: what is merged later is scaled by that number.
             scale = scale.to(base.weight.dtype).to(added.dtype)
         return added if scale is None else added * scale
-
-    def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """Compute what the adapter adds to the base weight.
-
-            (lora_alpha / r) (B diag(g) A)^T
-
-        Args:
-            adapter_name: the adapter.
-
-        Returns:
-            Shape (num_embeddings, embedding_dim).
-        """
-        gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
-        return (gated @ self.sora_A[adapter_name]).T * self.sora_scaling[adapter_name]
 
     def check_mergeable(self, adapter_name: str) -> None:
         """Raise NotMergeableError where the base layer would limit the norm of what is merged."""

@@ -6,12 +6,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrize import is_parametrized
 
 from amplitune.adapters.layers.linear_layer import LinearAdapterLayer
 from amplitune.adapters.layers.merging import MergeableLayer
 from amplitune.adapters.sora.config import SoRAConfig
-from amplitune.errors import NotMergeableError
 
 
 class SoRALayer(MergeableLayer):
@@ -20,7 +18,7 @@ class SoRALayer(MergeableLayer):
         y = base_layer(x) + (lora_alpha / r) B (g * (A dropout(x)))
 
     Parameters of an adapter: `sora_A`, `sora_B` and `sora_gate` (r,); A and B of the shapes that LoRA has for
-    a layer of that kind. A subclass makes A and B in `low_rank`.
+    a layer of that kind: (r, d_in) and (d_out, r), unless a subclass makes others in `low_rank`.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, equation 5; A Kaiming-uniform, B zero, g standard normal.
@@ -44,8 +42,8 @@ class SoRALayer(MergeableLayer):
         self.update_layer(adapter_name, config, module_name)
 
     def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
-        """Make A and B of rank r, not initialised."""
-        raise NotImplementedError
+        """Make A (r, d_in) and B (d_out, r), not initialised."""
+        return torch.empty(r, self.in_features), torch.empty(self.out_features, r)
 
     def start(self, a: Tensor, b: Tensor, init_weights: bool) -> None:
         """Start A Kaiming-uniform and B at zero; without `init_weights`, B as A."""
@@ -69,16 +67,20 @@ class SoRALayer(MergeableLayer):
         self.sora_scaling[adapter_name] = config.scaling_of(module_name)
         self.place_adapter(adapter_name, config)
 
-    def check_mergeable(self, adapter_name: str) -> None:
-        """Raise NotMergeableError when the base layer would not keep a merged weight; see MergeableLayer."""
-        super().check_mergeable(adapter_name)
-        base = self.get_base_layer()
-        if self.has_adapter(adapter_name) and (is_parametrized(base, "weight") or hasattr(base, "weight_g")):
-            raise NotMergeableError(
-                f"An adapter cannot be merged into a {type(base).__name__} that computes its weight from "
-                "other tensors (torch.nn.utils.parametrize or weight_norm). Keep the adapter beside it, or "
-                "remove the parametrization first."
-            )
+    def get_delta_weight(self, adapter_name: str) -> Tensor:
+        """Compute what the adapter adds to the base weight.
+
+            (lora_alpha / r) B diag(g) A
+
+        Args:
+            adapter_name: the adapter.
+
+        Returns:
+            In the layout of the base weight: (d_out, d_in), for Conv1D and embeddings (d_in, d_out).
+        """
+        gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
+        delta = (gated @ self.sora_A[adapter_name]) * self.sora_scaling[adapter_name]
+        return delta.T if self.is_transposed else delta
 
     @torch.no_grad()
     def lora_tensors(self, adapter_name: str) -> dict[str, Tensor]:
@@ -102,28 +104,9 @@ class SoRALinear(SoRALayer, LinearAdapterLayer):
     `sora_A` (r, d_in) and `sora_B` (d_out, r): with the gate, r (d_in + d_out + 1) parameters.
     """
 
-    def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
-        """Make A (r, d_in) and B (d_out, r), not initialised."""
-        return torch.empty(r, self.in_features), torch.empty(self.out_features, r)
-
     def branch(self, x: Tensor, adapter_name: str) -> Tensor:
         """Compute (lora_alpha / r) B (g * (A dropout(x))): x (..., d_in) -> (..., d_out)."""
         a, b = self.sora_A[adapter_name], self.sora_B[adapter_name]
         x = self.sora_dropout[adapter_name](self._cast_input_dtype(x, a.dtype))
         gated = functional.linear(x, a) * self.sora_gate[adapter_name]
         return functional.linear(gated, b) * self.sora_scaling[adapter_name]
-
-    def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """Compute what the adapter adds to the base weight.
-
-            (lora_alpha / r) B diag(g) A
-
-        Args:
-            adapter_name: the adapter.
-
-        Returns:
-            In the layout of the base weight: (d_out, d_in), for Conv1D (d_in, d_out).
-        """
-        gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
-        delta = (gated @ self.sora_A[adapter_name]) * self.sora_scaling[adapter_name]
-        return delta.T if self.is_transposed else delta

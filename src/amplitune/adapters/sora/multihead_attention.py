@@ -162,10 +162,6 @@ class SoRAMultiheadAttention(SoRALayer):
                 "or exclude the attention with `exclude_modules`."
             )
 
-    def low_rank(self, r: int) -> tuple[Tensor, Tensor]:
-        """Make A (r, embed_dim) and B (3 embed_dim, r), not initialised."""
-        return torch.empty(r, self.in_features), torch.empty(self.out_features, r)
-
     def update_layer(self, adapter_name: str, config: SoRAConfig, module_name: str) -> None:
         """Make the parameters of an adapter, here and in the output projection."""
         super().update_layer(adapter_name, config, module_name)
@@ -184,20 +180,6 @@ class SoRAMultiheadAttention(SoRALayer):
     ) -> tuple[torch.device | None, torch.dtype | None]:
         attention: Any = base_layer
         return attention.in_proj_weight.device, attention.in_proj_weight.dtype
-
-    def get_delta_weight(self, adapter_name: str) -> Tensor:
-        """Compute what the adapter adds to the weight of the input projection.
-
-            (lora_alpha / r) B diag(g) A
-
-        Args:
-            adapter_name: the adapter.
-
-        Returns:
-            Shape (3 embed_dim, embed_dim): rows for queries, then keys, then values.
-        """
-        gated = self.sora_B[adapter_name] * self.sora_gate[adapter_name]
-        return (gated @ self.sora_A[adapter_name]) * self.sora_scaling[adapter_name]
 
     # torch calls its first input `query`, and so do models.
     def forward(  # type: ignore[override]
