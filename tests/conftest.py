@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: no network, and the real data beside the repository."""
 
+import os
 import runpy
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,10 @@ import pytest
 
 if TYPE_CHECKING:
     from tests.command_line import InProcess
+
+# Before torch is imported, here and in child processes: the tensors are small, and the threads of three workers
+# on two cores wait for each other most of the time. Tests of threads set their number themselves.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same guard that the child processes of some tests get.
 runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
