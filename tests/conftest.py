@@ -11,8 +11,8 @@ import pytest
 if TYPE_CHECKING:
     from tests.command_line import InProcess
 
-# Before torch is imported, here and in child processes: the tensors are small, and the threads of three workers
-# on two cores wait for each other most of the time. Tests of threads set their number themselves.
+# Before torch is imported, here and in child processes: the tensors are small, and the threads of three
+# workers on two cores mostly wait for each other. Tests of threads set their number themselves.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The same guard that the child processes of some tests get.
