@@ -1,7 +1,7 @@
 """What a survey says of a fine-tuning method, whatever the model."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from amplitune.study.survey.formula import evaluate, pretty
@@ -44,6 +44,8 @@ class Entry:
         once: of the whole model.
         names: further names for the formulas, from the config and a module (None for `once`).
         remark: what else to know, such as a condition on merging.
+        settings: what settings of the adapter's config change in this entry, given the adapted modules:
+            field -> its value then.
     """
 
     group: str
@@ -59,6 +61,19 @@ class Entry:
     once: str = ""
     names: Callable[[Any, Site | None], Mapping[str, float]] | None = None
     remark: str = ""
+    settings: Callable[[Any, Sequence[Site]], Mapping[str, Any]] | None = None
+
+    def under(self, config: Any, sites: Sequence[Site]) -> "Entry":
+        """Describe the method with an adapter's settings.
+
+        Args:
+            config: the adapter's config; None for methods without.
+            sites: the adapted modules.
+
+        Returns:
+            The entry; this one where no setting changes it.
+        """
+        return self if self.settings is None else replace(self, **self.settings(config, sites))
 
     @property
     def formula(self) -> str:

@@ -1,8 +1,27 @@
 """Methods whose change of a weight is a product of low-rank factors, trained or fixed."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from amplitune.study.survey.entry import Entry
+from amplitune.study.survey.shapes import Site
+
+
+def _at_module(config: Any, site: Site | None) -> Mapping[str, float]:
+    assert site is not None
+    return {"r": config.rank_of(site.name), "groups": site.groups or 1}
+
+
+def _of_groups(_: Any, sites: Sequence[Site]) -> Mapping[str, str]:
+    """Write SoRA's formula for convolutions whose groups have factors of their own."""
+    if all(site.groups in (None, 1) for site in sites):
+        return {}
+    return {
+        "each": "r * (d_in + d_out / groups + 1)",
+        "remark": "d_in of a convolution is what one of its groups reads of a patch",
+    }
+
 
 LORA = Entry(
     "low rank",
@@ -25,6 +44,8 @@ LOW_RANK: dict[str, Entry] = {
         stores="x, A x, g·A x",
         source="SoRA, arXiv 2311.11696",
         each="r * (d_in + d_out + 1)",
+        names=_at_module,
+        settings=_of_groups,
     ),
     "adalora": replace(
         LORA,

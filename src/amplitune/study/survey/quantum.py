@@ -1,27 +1,89 @@
 """The quantum family: amplitude-embedded circuits beside a weight, and what they are compared with."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from amplitune.adapters.qaa.shared import siblings_of
+from amplitune.quantum.readout import INTERFEROMETRIC, PROBABILITIES
 from amplitune.study.survey.entry import Entry
 from amplitune.study.survey.shapes import Site
 
 ANGLES = "circuits * depth * rotations * n"
 UP = "circuits * m * d_out + up_proj_bias * d_out"
+MERGES_WITH_BIAS = "merges where the module has a bias, or with up_proj_bias: false"
 
 
-def _of_circuit(config: Any, site: Site | None) -> Mapping[str, float]:
+def _of_circuit(lenders: Mapping[str, str], config: Any, site: Site | None) -> Mapping[str, float]:
+    """Give the names of a module; `lenders`: module without a circuit of its own -> whose it uses."""
     assert site is not None
     circuit = config.circuit(site.d_in, site.name)
     _, depth, rotations, n = circuit.angle_shape()
-    return {"n": n, "D": 2**n, "m": circuit.n_observables, "depth": depth, "rotations": rotations}
+    parts = config.parts(site.name)
+    return {
+        "n": n,
+        "D": 2**n,
+        "m": circuit.n_observables,
+        "depth": depth,
+        "rotations": rotations,
+        "own": int(site.name not in lenders),
+        "lends": int(site.name in lenders.values()),
+        "parts": 1 if parts is None else len(parts.parts),
+        "rows": site.d_out if parts is None else parts.rows,
+    }
 
 
 def _of_control(config: Any, site: Site | None) -> Mapping[str, float]:
     assert site is not None
     n = config.qubits(site.d_in)
     return {"n": n, "D": 2**n, "m": config.columns(site.d_in) / config.circuits}
+
+
+def _with_settings(config: Any, sites: Sequence[Site]) -> Mapping[str, Any]:
+    """Write QAA's formulas with what its settings add to them."""
+    circuits = [config.circuit(site.d_in, site.name) for site in sites]
+    linear = [circuit.readout == INTERFEROMETRIC and circuit.norm == "restore" for circuit in circuits]
+    read = "1" if all(circuit.readout == PROBABILITIES for circuit in circuits) else "D"
+    shared, fused = config.share_circuit, bool(config.fused_parts)
+    own, parts = "own * " if shared else "", "parts * " if fused else ""
+    angles = f"{own}{parts}{ANGLES}"
+    up = UP.replace("d_out", "rows") if fused else UP
+    changed: dict[str, Any] = {
+        "each": f"{angles} + {up}" if config.train_angles else up,
+        "time": f"{angles} * D + {parts}circuits * m * ({own}{read} + d_out)",
+        "mergeable": all(linear),
+        "nonlinear": not all(linear),
+        "names": partial(_of_circuit, _lenders(config, sites) if shared else {}),
+    }
+    remarks = [MERGES_WITH_BIAS if all(linear) else QAA.remark]
+    if shared:
+        changed["memory"] = f"own * d_in + lends * {parts}circuits * m"
+        changed["stores"] = "x and the values, once for the modules that share a circuit"
+        remarks.append("own: 0 in a module that uses the circuit of another, else 1; lends: 1 in that other")
+    if fused:
+        changed["stores"] = f"{changed.get('stores', QAA.stores)}; once W_up with zeros for other outputs"
+        remarks.append("parts, rows: how many parts of the module have a circuit, and their outputs")
+    return changed | {"remark": "; ".join(remarks)}
+
+
+def _lenders(config: Any, sites: Sequence[Site]) -> dict[str, str]:
+    """Map each module that shares a circuit to the first module of the same input, which has it."""
+    owners: dict[str, Any] = {}
+    found = {}
+    for site in sites:
+        if site.groups is not None:
+            continue
+        parent, dot, name = site.name.rpartition(".")
+        parts = config.parts(site.name)
+        circuit = config.circuit(site.d_in, site.name), 1 if parts is None else len(parts.parts), site.d_in
+        siblings = [f"{parent}{dot}{other}" for other in siblings_of(name)]
+        lender = next((other for other in siblings if owners.get(other) == circuit), None)
+        if lender is None:
+            owners[site.name] = circuit
+        else:
+            found[site.name] = lender
+    return found
 
 
 QAA = Entry(
@@ -34,8 +96,9 @@ QAA = Entry(
     nonlinear=True,
     source="QAA, arXiv 2509.16244",
     each=f"{ANGLES} + {UP}",
-    names=_of_circuit,
+    names=partial(_of_circuit, {}),
     remark="n = ceil(log2 d_in) qubits, D = 2^n, m values read out; simulated classically",
+    settings=_with_settings,
 )
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -68,7 +131,7 @@ QUANTUM: dict[str, Entry] = {
         mechanism="an ancilla interferes the state with a fixed one; x's norm restored",
         mergeable=True,
         nonlinear=False,
-        remark="merges where the module has a bias, or with up_proj_bias: false",
+        remark=MERGES_WITH_BIAS,
     ),
 }
 
@@ -89,7 +152,8 @@ CONTROLS: dict[str, Entry] = {
         source="amplitune's control of QAA",
         each=UP,
         names=_of_control,
-        remark="merges where the module has a bias, or with up_proj_bias: false",
+        settings=None,
+        remark=MERGES_WITH_BIAS,
     ),
     "qaa-squares": replace(
         QAA,
@@ -101,6 +165,7 @@ CONTROLS: dict[str, Entry] = {
         source="amplitune's control of QAA",
         each=UP,
         names=_of_control,
+        settings=None,
         remark="",
     ),
     "qaa-givens": replace(
@@ -113,6 +178,7 @@ CONTROLS: dict[str, Entry] = {
         source="amplitune's control of QAA",
         each=f"{ANGLES} + {UP}",
         names=_of_control,
+        settings=None,
         remark="",
     ),
 }

@@ -28,6 +28,7 @@ class Site:
     d_in: int
     d_out: int
     bias: int
+    groups: int | None = None
 
     @property
     def kind(self) -> tuple[str, int, int]:
@@ -81,8 +82,12 @@ def adapted_sites(model: PreTrainedModel, config: peft.PeftConfig) -> list[Site]
         return []
     asked = type(config).__new__(type(config))
     asked.__dict__ = {**config.__dict__, "target_modules": targets}
-    found = (_site(name, module) for name, module in model.named_modules() if _is_asked(asked, name))
-    return [site for site in found if site is not None]
+    return [
+        site
+        for name, module in model.named_modules()
+        if _is_asked(asked, name)
+        for site in _sites(name, module)
+    ]
 
 
 def kinds(sites: list[Site]) -> list[tuple[Site, int]]:
@@ -97,14 +102,19 @@ def _is_asked(config: peft.PeftConfig, name: str) -> bool:
     return bool(name) and bool(check_target_module_exists(config, name))
 
 
-def _site(name: str, module: nn.Module) -> Site | None:
+def _sites(name: str, module: nn.Module) -> list[Site]:
+    if isinstance(module, nn.MultiheadAttention) and module.in_proj_weight is not None:
+        # One target with two weights: that of query, key and value, and that of the output.
+        d, bias = module.embed_dim, int(module.in_proj_bias is not None)
+        return [Site(name, d, 3 * d, bias), Site(name, d, d, bias)]
     weight: Any = getattr(module, "weight", None)
     if weight is None:
-        return None
+        return []
     bias = int(getattr(module, "bias", None) is not None)
     if weight.dim() == 1:
-        return Site(name, len(weight), len(weight), bias)
-    rows, columns = weight.shape
+        return [Site(name, len(weight), len(weight), bias)]
+    rows, columns = weight.flatten(1).shape
     # GPT-2's projections keep their weight transposed; an embedding's rows are its inputs.
     transposed = isinstance(module, Conv1D | nn.Embedding)
-    return Site(name, rows, columns, bias) if transposed else Site(name, columns, rows, bias)
+    d_in, d_out = (rows, columns) if transposed else (columns, rows)
+    return [Site(name, d_in, d_out, bias, getattr(module, "groups", None))]

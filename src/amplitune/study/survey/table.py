@@ -152,10 +152,6 @@ def survey_method(
     """
     entry = ENTRIES.get(method.name)
     row: dict[str, Any] = {"method": method.name, "group": NOT_DESCRIBED, "mechanism": ""}
-    if entry is not None:
-        kept = ("group", "mechanism", "formula", "time", "memory", "stores", "source", "remark")
-        row |= {key: getattr(entry, key) for key in (*kept, "mergeable", "nonlinear")}
-        row |= {key: pretty(row[key]) for key in ("time", "memory")}
     config, sites, uncounted = None, [], False
     try:
         if method.trains == "adapter":
@@ -172,8 +168,13 @@ def survey_method(
     except Exception as error:  # peft refuses a model by many kinds of errors; none may cost the other rows
         row["reason"] = _reason(error)
         uncounted = row["reason"] == NEEDS_WEIGHTS or isinstance(error, TooLargeError)
-    if entry is not None and (uncounted or row.get("parameters") is not None):
-        row["parameters_by_formula"] = entry.parameters(config, sites, names)
+    if entry is not None:
+        if uncounted or row.get("parameters") is not None:
+            entry = entry.under(config, sites)
+            row["parameters_by_formula"] = entry.parameters(config, sites, names)
+        kept = ("group", "mechanism", "formula", "stores", "source", "remark", "mergeable", "nonlinear")
+        row |= {key: getattr(entry, key) for key in kept}
+        row |= {key: pretty(getattr(entry, key)) for key in ("time", "memory")}
     return Row(**row)
 
 
