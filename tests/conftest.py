@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: no network, and the real data beside the repository."""
 
+import gc
 import os
 import runpy
 from collections.abc import Iterator
@@ -19,6 +20,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is imported by now out of garbage collections, with which each training begins."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Libraries that count their objects at the end find them collected."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session")
