@@ -1,6 +1,6 @@
 """The path of a SoRA adapter's sparsity through training: logged, saved on the way, pruned on the way."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from torch import nn
 from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from amplitune.adapters.sora.gates import gate_sparsity
-from amplitune.adapters.sora.proximal import scheduled_lambda
+from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
+from amplitune.adapters.sora.proximal import _OncePerStep, scheduled_lambda
 from amplitune.adapters.sora.prune import save_as_lora
 from amplitune.adapters.sora.prune_gates import prune_gates
 from amplitune.errors import ConfigError
@@ -72,6 +72,10 @@ class SoRACallback(TrainerCallback):
         save_sparsities: shares of zero gates, from 0 to 1, at which the adapter is saved as a plain LoRA: at
             the first log that has reached one, by `save_as_lora` into "lora-sparsity-<share>" in the
             trainer's `output_dir`.
+        check_optimizer: whether training is refused where the optimizer would not shrink the adapter's gates:
+            the trainer was given none of `create_sora_optimizer`, or has dropped it. False: they are to stay
+            dense, or something else shrinks them, such as a threshold in a callback of your own. Frozen gates
+            need no such optimizer and are not asked about.
 
     Raises:
         ConfigError: an argument has a value it cannot have.
@@ -87,9 +91,11 @@ class SoRACallback(TrainerCallback):
         *,
         prune_steps: int | None = None,
         save_sparsities: Iterable[float] = (),
+        check_optimizer: bool = True,
     ) -> None:
         """Check the arguments."""
         self.adapter_name = adapter_name
+        self.check_optimizer = check_optimizer
         self.prune_steps = prune_steps
         self.save_sparsities = sorted(save_sparsities)
         self.path: list[dict[str, Any]] = []
@@ -117,9 +123,11 @@ class SoRACallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """Check that the run can be followed, and take up the path of a resumed one."""
-        gate_sparsity(
-            extract_model_from_parallel(kwargs["model"], keep_torch_compile=False), self.adapter_name
-        )
+        model = extract_model_from_parallel(kwargs["model"], keep_torch_compile=False)
+        gates = [layer.sora_gate[self.adapter_name] for _, layer in sora_layers(model, self.adapter_name)]
+        optimizer = kwargs.get("optimizer")
+        if self.check_optimizer and optimizer is not None and any(gate.requires_grad for gate in gates):
+            _check_shrinks(optimizer, self.adapter_name)
         if self.prune_steps is not None:
             self._check_pruning(args)
         self.path = [row for row in state.log_history if SPARSITY in row]
@@ -169,3 +177,38 @@ class SoRACallback(TrainerCallback):
         if self.prune_steps is not None and state.global_step % self.prune_steps == 0:
             model = extract_model_from_parallel(kwargs["model"], keep_torch_compile=False)
             prune_gates(model, kwargs.get("optimizer"), self.adapter_name)
+
+
+def _check_shrinks(optimizer: Optimizer, adapter_name: str) -> None:
+    """Raise ConfigError unless the optimizer takes the proximal step on an adapter's gates."""
+    chain = list(_unwrapped(optimizer))
+    kind = type(chain[-1]).__name__
+    otherwise = (
+        "Where gates are to stay dense or something else shrinks them, say "
+        "SoRACallback(check_optimizer=False)."
+    )
+    if all(group.get("sora_adapter") != adapter_name for group in optimizer.param_groups):
+        raise ConfigError(
+            "The trainer's optimizer must be one of `create_sora_optimizer` for the gates of adapter "
+            f"{adapter_name!r} to shrink, but is {kind} without a group of them: none was given, the one "
+            "given was made for other adapters, or DeepSpeed has dropped it. Give the Trainer "
+            'optimizer_cls_and_kwargs=(lambda: create_sora_optimizer, {"lr": 2e-4}), and DeepSpeed a config '
+            f'without "optimizer". {otherwise}'
+        )
+    hooks = [each._optimizer_step_post_hooks for each in chain if hasattr(each, "_optimizer_step_post_hooks")]
+    owners = [getattr(hook, "__self__", None) for each in hooks for hook in each.values()]
+    # Without any, torch keeps its hooks elsewhere by now.
+    if hooks and not any(isinstance(owner, _OncePerStep) for owner in owners):
+        raise ConfigError(
+            "The trainer must step the very optimizer of `create_sora_optimizer` for the gates of adapter "
+            f"{adapter_name!r} to shrink, but has a {kind} with its groups and without its proximal step: a "
+            "copy, or what accelerate puts in its place where DeepSpeed offloads the optimizer. Set "
+            f'"zero_force_ds_cpu_optimizer": false in DeepSpeed\'s config. {otherwise}'
+        )
+
+
+def _unwrapped(optimizer: Any) -> Iterator[Any]:
+    """Walk from accelerate's and DeepSpeed's wrappers to the optimizer inside."""
+    while optimizer is not None:
+        yield optimizer
+        optimizer = getattr(optimizer, "optimizer", None)
