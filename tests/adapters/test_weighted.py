@@ -8,24 +8,28 @@ from peft import PeftModel, get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor, nn
 
-from amplitune import QAAConfig, SoRAConfig
+from amplitune import ControlConfig, QAAConfig, SoRAConfig
 from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.errors import ConfigError
 
 WEIGHTS = {"default": 0.7, "second": -1.5}
-METHODS = ["qaa", "sora"]
+METHODS = ["qaa", "sora", "control"]
+SIZES: dict[str, dict[str, Any]] = {
+    "qaa": {"circuits": 2, "scaling": 0.5},
+    "sora": {"r": 3, "lora_alpha": 5},
+    "control": {"scaling": 0.5},
+}
 
 
 def two_adapters(
     method: str, architecture: Architecture, wrap: Wrap, make_config: MakeConfig, **fields: Any
 ) -> Any:
     """A model with two adapters of different sizes and scales."""
-    sizes: dict[str, Any] = {"circuits": 2, "scaling": 0.5}
-    if method == "sora":
-        sizes = {"r": 3, "lora_alpha": 5}
+    if method == "control":
+        fields = {"features": "squares"} | fields
     model = wrap(method, architecture, **fields)
     torch.manual_seed(7)
-    model.add_adapter("second", make_config(method, architecture, **fields | sizes))
+    model.add_adapter("second", make_config(method, architecture, **fields | SIZES[method]))
     return model.eval()
 
 
@@ -101,6 +105,14 @@ def test_the_new_adapter_can_be_trained_and_combined_again(
             QAAConfig(target_modules=["a"], depth=2, readout="XYZ", up_proj_bias=False),
             QAAConfig(target_modules=["b", "c"], depth=3, depth_pattern={"c": 1}, n_qubits=3),
         ),
+        (
+            ControlConfig(target_modules=["a", "b"], up_proj_bias=False),
+            ControlConfig(target_modules=["b", "c"], features="bias", scaling=0.3),
+        ),
+        (
+            ControlConfig(target_modules=["a"], features="givens", n_qubits=3),
+            ControlConfig(target_modules=["b", "c"], features="givens"),
+        ),
     ],
 )
 def test_modules_of_one_adapter_only_are_exact_too(first: Any, second: Any, tmp_path: Any) -> None:
@@ -153,7 +165,7 @@ def test_wrong_arguments_are_refused_and_nothing_is_added(
         (
             (names, [1, 1], "sum"),
             {"combination_type": "ties"},
-            "`combination_type` must be .*'cat'.* is 'ties'",
+            "`combination_type` must be .*'(cat|linear)'.* is 'ties'",
         ),
         ((names, [1, 1], "sum"), {"density": 0.5}, "`density` must be left unset"),
     ]

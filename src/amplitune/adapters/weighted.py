@@ -1,4 +1,4 @@
-"""Weighted sums of adapters as a new adapter: what QAA's and SoRA's have in common."""
+"""Weighted sums of adapters as a new adapter: what those of all methods have in common."""
 
 import math
 import re
@@ -14,19 +14,28 @@ from amplitune.adapters.tuner import AdapterTuner
 from amplitune.errors import ConfigError, near_matches
 
 
-def check_combination_type(
-    combination_type: str, valid: Sequence[str], options: Mapping[str, Any], advice: str
+def check_combination(
+    tuner: AdapterTuner,
+    adapters: Any,
+    weights: Any,
+    combination_type: str,
+    valid: Sequence[str],
+    options: Mapping[str, Any],
+    advice: str,
 ) -> None:
-    """Refuse a way of combining, or an option of peft's for one, that a method does not have.
+    """Refuse what no weighted sum of a method could be made of.
 
     Args:
-        combination_type: what was asked for, one of LoRA's in peft.
-        valid: what the method has.
-        options: further arguments that were given.
-        advice: what to do instead.
+        tuner: the tuner.
+        adapters: names, at least one.
+        weights: a finite number for each.
+        combination_type: the way of combining that was asked for, one of LoRA's in peft.
+        valid: the ways that the method has.
+        options: further arguments that were given, options of peft's for other ways.
+        advice: what to do instead of a way that the method does not have.
 
     Raises:
-        ConfigError: naming what there is.
+        ConfigError: naming the argument and what there is.
     """
     known = ", ".join(map(repr, valid))
     if combination_type not in valid:
@@ -38,19 +47,6 @@ def check_combination_type(
         raise ConfigError(
             f"`{name}` must be left unset, as no way to combine ({known}) has it, but is {value!r}. {advice}"
         )
-
-
-def check_weights(tuner: AdapterTuner, adapters: Any, weights: Any) -> None:
-    """Refuse adapters that the model does not have, and weights that do not fit them.
-
-    Args:
-        tuner: the tuner.
-        adapters: names, at least one.
-        weights: a finite number for each.
-
-    Raises:
-        ConfigError: with near matches of an unknown name.
-    """
     if not isinstance(adapters, list | tuple) or not adapters:
         raise ConfigError(
             f"`adapters` must be a list of at least one adapter's name, but is {adapters!r}. The model has "
@@ -72,6 +68,27 @@ def check_weights(tuner: AdapterTuner, adapters: Any, weights: Any) -> None:
             raise ConfigError(
                 f"`weights` must be finite numbers, but has {weight!r}. Negative ones subtract an adapter."
             )
+
+
+def check_same(module_name: str, described: Mapping[str, Mapping[str, Any]], advice: str) -> None:
+    """Refuse adapters that differ in a module in what must be the same to combine them.
+
+    Args:
+        module_name: the module.
+        described: adapter -> field -> value.
+        advice: what to do instead.
+
+    Raises:
+        ConfigError: naming the first field that differs, and two adapters with their values.
+    """
+    (first, fields), *others = described.items()
+    for name, theirs in others:
+        for field, value in fields.items():
+            if theirs.get(field) != value:
+                raise ConfigError(
+                    f"`{field}` must be the same in every adapter that is combined, but in {module_name} is "
+                    f"{value!r} in {first!r} and {theirs.get(field)!r} in {name!r}. {advice}"
+                )
 
 
 def adapted_layers(tuner: AdapterTuner, adapters: Sequence[str]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from amplitune.adapters.qaa.layer import QAALayer, QAALinear
 from amplitune.adapters.qaa.shared import siblings_of
 from amplitune.adapters.qaa.weighted import concatenate_circuits
 from amplitune.adapters.tuner import NO_WEIGHT, AdapterTuner
-from amplitune.adapters.weighted import check_combination_type, check_weights
+from amplitune.adapters.weighted import check_combination
 
 _NO_AMPLITUDES = (
     "An index has no amplitudes: as a basis state of ceil(log2(num_embeddings)) qubits it would give values "
@@ -88,6 +88,5 @@ class QAAModel(AdapterTuner):
         """
         if adapter_name in self.peft_config:
             return
-        check_combination_type(combination_type, ("cat",), options, _ONLY_CAT)
-        check_weights(self, adapters, weights)
+        check_combination(self, adapters, weights, combination_type, ("cat",), options, _ONLY_CAT)
         concatenate_circuits(self, adapters, weights, adapter_name)

@@ -11,7 +11,7 @@ from amplitune.adapters.qaa.config import QAAConfig
 from amplitune.adapters.qaa.fused import FusedParts
 from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.adapters.tuner import AdapterTuner
-from amplitune.adapters.weighted import adapted_layers, add_adapter, common_fields
+from amplitune.adapters.weighted import adapted_layers, add_adapter, check_same, common_fields
 from amplitune.errors import ConfigError
 from amplitune.quantum import Circuit, qubits_for
 
@@ -110,16 +110,8 @@ def _plain(value: Any) -> Any:
 
 def _one_circuit(name: str, layer: QAALayer, adapters: Sequence[str]) -> Circuit:
     owners = [adapter for adapter in adapters if layer.has_adapter(adapter)]
-    circuit = layer.qaa_circuit[owners[0]]
-    for owner in owners[1:]:
-        first, second = circuit.to_dict(), layer.qaa_circuit[owner].to_dict()
-        for field, value in first.items():
-            if second[field] != value:
-                raise ConfigError(
-                    f"`{field}` must be the same in every adapter that is combined, but in {name} is "
-                    f"{value!r} in {owners[0]!r} and {second[field]!r} in {owner!r}. {_ADVICE}"
-                )
-    return circuit
+    check_same(name, {owner: layer.qaa_circuit[owner].to_dict() for owner in owners}, _ADVICE)
+    return layer.qaa_circuit[owners[0]]
 
 
 _ADVICE = (

@@ -8,7 +8,7 @@ from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
 from amplitune.adapters.sora.multihead_attention import SoRAMultiheadAttention
 from amplitune.adapters.sora.weighted import COMBINATION_TYPES, combine_ranks
 from amplitune.adapters.tuner import AdapterTuner
-from amplitune.adapters.weighted import check_combination_type, check_weights
+from amplitune.adapters.weighted import check_combination
 
 _AS_LORA = (
     "For the other ways of peft's LoRA, make LoRA adapters of them first, with prune_to_lora(model, name) or "
@@ -53,6 +53,5 @@ class SoRAModel(AdapterTuner):
         """
         if adapter_name in self.peft_config:
             return
-        check_combination_type(combination_type, COMBINATION_TYPES, options, _AS_LORA)
-        check_weights(self, adapters, weights)
+        check_combination(self, adapters, weights, combination_type, COMBINATION_TYPES, options, _AS_LORA)
         combine_ranks(self, adapters, weights, adapter_name, combination_type, svd_rank)
