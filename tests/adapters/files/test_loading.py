@@ -269,27 +269,3 @@ def test_a_folder_without_tensors(method: str, llama: Architecture, wrap: Wrap, 
     # It is enough to make an adapter anew.
     config = type(model.peft_config["default"]).from_pretrained(str(tmp_path))
     assert len(_state(peft.get_peft_model(llama.model(), config))) == len(before)
-
-
-# transformers' own loader, which has no hook for a check ----------------------------------------------------
-
-
-def test_transformers_loader_refuses_what_the_config_or_a_shape_tells(
-    method: str, llama: Architecture, damaged: Callable[[Damage], Path]
-) -> None:
-    by_name = {damage.name: damage for damage in DAMAGES}
-    for name in ("later version", "misspelt key", "targets of another model"):
-        base = llama.model()
-        with pytest.raises(ConfigError, match=by_name[name].message):
-            base.load_adapter(str(damaged(by_name[name])))
-        assert not any(isinstance(module, AdapterLayer) for module in base.modules())
-    with pytest.raises(RuntimeError, match="ignore_mismatched_sizes"):
-        llama.model().load_adapter(str(damaged(by_name["longer"])))
-
-
-def test_transformers_loader_returns_the_keys_that_are_missing(
-    method: str, llama: Architecture, damaged: Callable[[Damage], Path]
-) -> None:
-    by_name = {damage.name: damage for damage in DAMAGES}
-    info = llama.model().load_adapter(str(damaged(by_name["gone"])))
-    assert len(info.missing_keys) == 1
