@@ -53,6 +53,21 @@ def test_only_the_active_adapter_counts(llama: Architecture, wrap: Wrap) -> None
         assert count_parameters(model) == ParameterCount(0, 0, 0, expected.total)
 
 
+def test_without_any_adapter_left(llama: Architecture, wrap: Wrap) -> None:
+    model = wrap("qaa", llama)
+    total = count_parameters(model).total
+    model.delete_adapter("default")
+    assert count_parameters(model) == ParameterCount(0, 0, 0, total)
+
+
+def test_single_rows_of_an_embedding_leave_it_in_the_total(llama: Architecture) -> None:
+    base = llama.model()
+    total = sum(parameter.numel() for parameter in base.parameters())
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], trainable_token_indices=[1, 3])
+    added = 2 * 2 * 48 + 2 * 24
+    assert count_parameters(peft.get_peft_model(base, config)) == ParameterCount(added, 0, added, total)
+
+
 def test_other_methods_and_bare_models(llama: Architecture) -> None:
     total = sum(p.numel() for p in llama.model().parameters())
     assert count_parameters(llama.model()) == ParameterCount(total, 0, total, total)

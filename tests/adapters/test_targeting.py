@@ -1,10 +1,12 @@
 """Which modules get an adapter, and what a wrong target says."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import nn
 
@@ -118,6 +120,72 @@ def test_fields_that_contradict_each_other(
 ) -> None:
     with pytest.raises(ConfigError, match="`layers_"):
         make_config(method, llama, **fields)
+
+
+WRONG_KINDS: list[tuple[dict[str, Any], str]] = [
+    ({"target_modules": 3}, r"`target_modules` must be a list of names or a regular expression, but is 3"),
+    ({"target_modules": ["q_proj", 3]}, r"`target_modules` must be a list of names .*'q_proj', 3\]"),
+    ({"target_modules": "(q_proj"}, r"`target_modules` .* '\(q_proj' is no regular expression: missing \)"),
+    ({"exclude_modules": "*"}, r"`exclude_modules` .* '\*' is no regular expression: nothing to repeat"),
+    ({"exclude_modules": [None]}, r"`exclude_modules` must be a list of names"),
+    ({"modules_to_save": "lm_head"}, r"`modules_to_save` must be a list .*Give \['lm_head'\]"),
+    ({"modules_to_save": [3]}, "`modules_to_save` must be a list of names"),
+    ({"layers_to_transform": "0"}, "`layers_to_transform` must be an index or a list of indices.*is '0'"),
+    ({"layers_to_transform": ["0"]}, "`layers_to_transform` must be an index or"),
+    ({"layers_to_transform": [True]}, "`layers_to_transform` must be an index or"),
+    ({"layers_to_transform": -1}, "`layers_to_transform` must be an index or"),
+    ({"layers_to_transform": [0], "layers_pattern": 3}, "`layers_pattern` must be the name of a module list"),
+    ({"init_weights": "gaussian"}, "`init_weights` must be true or false, but is 'gaussian'"),
+    ({"inference_mode": None}, "`inference_mode` must be true or false, but is None"),
+    ({"target_parameters": ["experts.up"]}, "`target_parameters` is a field of peft's LoraConfig, but not"),
+    (
+        {"trainable_token_indices": [1]},
+        "`trainable_token_indices` is a .* Train all rows .*`modules_to_save`",
+    ),
+    ({"ensure_weight_tying": True}, "`ensure_weight_tying` is a field of peft's LoraConfig, but not"),
+    ({"use_dora": True}, "`use_dora` is a field of peft's LoraConfig, but not"),
+]
+
+
+@pytest.mark.parametrize(("fields", "message"), WRONG_KINDS)
+def test_a_value_of_another_kind_is_an_error(
+    method: str, llama: Architecture, make_config: MakeConfig, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make_config(method, llama, **fields)
+
+
+NUMBERS = [("qaa", "scaling"), ("control", "scaling"), ("sora", "lora_dropout"), ("sora", "sparse_lambda")]
+
+
+@pytest.mark.parametrize("value", [None, "0.1", True, float("nan"), float("inf")])
+@pytest.mark.parametrize(("method", "name"), NUMBERS)
+def test_what_is_no_finite_number_is_an_error(
+    method: str, llama: Architecture, make_config: MakeConfig, name: str, value: Any
+) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` must be a number, but is"):
+        make_config(method, llama, **{name: value})
+
+
+def test_a_field_of_lora_that_says_nothing_is_pefts_to_drop(
+    method: str, llama: Architecture, wrap: Wrap, tmp_path: Path
+) -> None:
+    wrap(method, llama).save_pretrained(str(tmp_path))
+    path = tmp_path / "adapter_config.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"target_parameters": None, "ensure_weight_tying": False}))
+    with pytest.warns(UserWarning, match=r"Unexpected keyword arguments .*target_parameters"):
+        PeftModel.from_pretrained(llama.model(), str(tmp_path))
+
+
+@pytest.mark.parametrize("layers", [(1,), range(1, 2), {1}])
+def test_indices_in_any_collection_are_saved(
+    llama: Architecture, wrap: Wrap, tmp_path: Path, layers: Any
+) -> None:
+    model = wrap("sora", llama, target_modules=("v_proj",), layers_to_transform=layers)
+    assert adapted(model) == attention((1, "v_proj"))
+    model.save_pretrained(str(tmp_path))
+    assert adapted(PeftModel.from_pretrained(llama.model(), str(tmp_path))) == attention((1, "v_proj"))
 
 
 def test_nested_linear_layers_of_any_module_can_be_targets(

@@ -87,11 +87,14 @@ def _added_parameters(model: nn.Module) -> Iterator[nn.Parameter]:
     """Walk through the parameters that peft added to the base model, by where peft puts them."""
     kept = {BaseTunerLayer: "base_layer", AuxiliaryTrainingWrapper: "original_module", BaseTuner: "model"}
     for module in model.modules():
-        if isinstance(module, PeftModel) and module.active_peft_config.is_prompt_learning:
+        if isinstance(module, PeftModel) and any(
+            config.is_prompt_learning for config in module.peft_config.values()
+        ):
             yield from module.prompt_encoder.parameters()
         for kind, base in kept.items():
             if isinstance(module, kind):
                 yield from module.parameters(recurse=False)
                 for name, child in module.named_children():
-                    if name != base:
+                    # A layer inside, as peft's for single rows of an embedding, has a part of the base model.
+                    if name != base and not isinstance(child, BaseTunerLayer):
                         yield from child.parameters()

@@ -1,6 +1,9 @@
 """The configuration fields that say which modules of a model get an adapter."""
 
 import dataclasses
+import math
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -73,7 +76,15 @@ class TargetingConfig(PeftConfig):
         """Check the keys before peft would drop those that the class does not have."""
         if "format_version" in kwargs:
             check_format_version(kwargs["format_version"])
-        check_keys(cls.__name__, kwargs, {entry.name for entry in dataclasses.fields(cls) if entry.init})
+        fields = {entry.name for entry in dataclasses.fields(cls) if entry.init}
+        for name, reason in _OF_LORA.items():
+            if name not in fields and kwargs.get(name):
+                raise ConfigError(
+                    f"`{name}` is a field of peft's LoraConfig, but not of {cls.__name__}. {reason}"
+                )
+        check_keys(
+            cls.__name__, {name: value for name, value in kwargs.items() if name not in _OF_LORA}, fields
+        )
         return super().__new__(cls)
 
     def save_pretrained(self, save_directory: str, **kwargs: Any) -> None:
@@ -97,10 +108,20 @@ class TargetingConfig(PeftConfig):
         """Turn lists into sets, as peft does, and check that the fields agree with each other."""
         super().__post_init__()
         check_format_version(self.format_version)
-        if isinstance(self.target_modules, list):
-            self.target_modules = set(self.target_modules)
-        if isinstance(self.exclude_modules, list):
-            self.exclude_modules = set(self.exclude_modules)
+        self._check_kinds()
+        for name in ("target_modules", "exclude_modules"):
+            value = getattr(self, name)
+            _check_names(name, value, "a list of names or a regular expression")
+            if isinstance(value, list | tuple):
+                setattr(self, name, set(value))
+        _check_names("layers_pattern", self.layers_pattern, "the name of a module list, or a list of them")
+        if isinstance(self.modules_to_save, str):
+            raise ConfigError(
+                f"`modules_to_save` must be a list of names, but is {self.modules_to_save!r}. Give "
+                f"[{self.modules_to_save!r}]."
+            )
+        _check_names("modules_to_save", self.modules_to_save, "a list of names")
+        self.layers_to_transform = _indices(self.layers_to_transform)
         for name in ("layers_to_transform", "layers_pattern"):
             if isinstance(self.target_modules, str) and getattr(self, name) is not None:
                 raise ConfigError(
@@ -119,3 +140,76 @@ class TargetingConfig(PeftConfig):
                 f"None. Give the indices of the layers in {self.layers_pattern!r}, or leave "
                 "`layers_pattern` unset."
             )
+
+    def _check_kinds(self) -> None:
+        """Refuse what is no truth value, or no finite number, where the field is one."""
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if entry.type in (bool, "bool") and not isinstance(value, bool):
+                raise ConfigError(
+                    f"`{entry.name}` must be true or false, but is {value!r}. Leave it unset for "
+                    f"{str(entry.default).lower()}."
+                )
+            number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+            if entry.type in (float, "float") and not number:
+                raise ConfigError(
+                    f"`{entry.name}` must be a number, but is {value!r}. Leave it unset for {entry.default}."
+                )
+
+
+_ONLY_LORA = "Leave it out, or use LoraConfig."
+#: Fields of peft's LoraConfig that none of our configs has, and what there is instead.
+_OF_LORA = {
+    "target_parameters": (
+        "An adapter goes around modules, not around parameters such as the experts of a mixture: name "
+        "modules in `target_modules`, or use LoraConfig."
+    ),
+    "trainable_token_indices": (
+        "Train all rows of the embedding with `modules_to_save`, adapt it with SoRAConfig, or use LoraConfig."
+    ),
+    "ensure_weight_tying": (
+        "An adapter belongs to one module, and a merge gives modules that share a weight a copy each. "
+        f"{_ONLY_LORA}"
+    ),
+    "fan_in_fan_out": "GPT-2's Conv1D is recognised without it. Leave it out.",
+    "init_lora_weights": "The field is `init_weights`: true or false.",
+    "layer_replication": _ONLY_LORA,
+    "lora_bias": f"`bias` trains biases of the base model. {_ONLY_LORA}",
+    "megatron_config": _ONLY_LORA,
+    "use_dora": _ONLY_LORA,
+    "use_rslora": _ONLY_LORA,
+}
+
+
+def _check_names(argument: str, value: Any, kind: str) -> None:
+    """Refuse what is neither None, a regular expression, nor a collection of names."""
+    if value is None:
+        return
+    if isinstance(value, str):
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ConfigError(
+                f"`{argument}` must be {kind}, but {value!r} is no regular expression: {error}. Give a list "
+                "of names."
+            ) from error
+        return
+    if not isinstance(value, list | tuple | set) or not all(isinstance(name, str) for name in value):
+        raise ConfigError(
+            f"`{argument}` must be {kind}, but is {value!r}. Write, such as, ['q_proj', 'v_proj']."
+        )
+
+
+def _indices(value: Any) -> list[int] | int | None:
+    """Give indices as peft takes them, and as JSON can hold them."""
+    if value is None:
+        return None
+    single = not isinstance(value, Iterable) or isinstance(value, str)
+    given = [value] if single else list(value)
+    for index in given:
+        if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+            raise ConfigError(
+                "`layers_to_transform` must be an index or a list of indices, which count from 0, but is "
+                f"{value!r}. Write, such as, [0, 1] for the first two layers."
+            )
+    return value if single else given

@@ -8,6 +8,7 @@ from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_a
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
 from peft.utils.error import NoMatchingPeftModuleError
 from torch import Tensor, nn
+from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from amplitune.adapters.files.checkpoint import check_adapter_keys, named_tensors
@@ -19,6 +20,7 @@ from amplitune.adapters.layers.mixed_batch import mixed_batch
 from amplitune.adapters.layers.quantized_base import quantized_linear_names
 from amplitune.adapters.layers.tied_weights import untie
 from amplitune.adapters.patterns import check_patterns_match
+from amplitune.adapters.targets import check_targets, why_no_target
 from amplitune.errors import ConfigError, check_choice, near_matches
 
 
@@ -66,17 +68,11 @@ class AdapterTuner(BaseTuner):
         _maybe_include_all_linear_layers(peft_config, model)
         if peft_config.target_modules is not asked:
             peft_config.target_modules |= quantized_linear_names(model)
-        wrapped: list[str] = []
-        targets: list[str] = []
-        for name, module in model.named_modules():
-            if not name or name.startswith(tuple(wrapped)):
-                continue
-            if isinstance(module, BaseTunerLayer):
-                wrapped.append(f"{name}.")
-                module = module.get_base_layer()
-            if self._check_target_module_exists(peft_config, name):
-                targets.append(name)
-                self._layer_class(module, name).check_module(peft_config, module, name)
+        modules = _own_modules(model)
+        targets = [name for name in modules if self._check_target_module_exists(peft_config, name)]
+        check_targets(peft_config, modules, targets)
+        for name in targets:
+            self._layer_class(modules[name], name).check_module(peft_config, modules[name], name)
         check_patterns_match(peft_config, targets)
 
     def inject_adapter(self, model: nn.Module, adapter_name: str, *args: Any, **kwargs: Any) -> None:
@@ -89,17 +85,16 @@ class AdapterTuner(BaseTuner):
             super().inject_adapter(model, adapter_name, *args, **kwargs)
             adapter_made(config, model, adapter_name, trainable)
         except NoMatchingPeftModuleError as error:
-            targets = config.target_modules
-            names = {
+            modules = _own_modules(model)
+            possible = {
                 name.rsplit(".", 1)[-1]
-                for name, module in model.named_modules()
+                for name, module in modules.items()
                 if any(layer_cls.goes_around(module) for layer_cls in self.layer_classes)
             }
-            wanted = sorted(targets)[0] if isinstance(targets, set) and targets else str(targets)
             raise ConfigError(
                 f"`target_modules` must match at least one layer of {type(model).__name__} that can have an "
-                f"adapter and is not excluded, but is {targets!r}. {near_matches(wanted, names)} peft says: "
-                f"{error}"
+                f"adapter and is not excluded, but is {config.target_modules!r}. "
+                f"{why_no_target(config, modules, possible)} peft says: {error}"
             ) from error
 
     def _create_and_replace(
@@ -137,20 +132,37 @@ class AdapterTuner(BaseTuner):
         """Choose the class that goes around a module; none is a ConfigError."""
         reasons = _NEVER_RUN | cls.refusals
         reason = next((f" {why}" for kind, why in reasons.items() if isinstance(module, kind)), "")
+        if isinstance(module, LazyModuleMixin) and module.has_uninitialized_params():
+            reason = (
+                " Its widths are not known yet: run the model once on an input, then put adapters into it."
+            )
         for layer_cls in cls.layer_classes:
             if layer_cls.goes_around(module) and not reason:
                 return layer_cls
         kinds = ", ".join(kind.__name__ for layer_cls in cls.layer_classes for kind in layer_cls.wraps)
+        inside = any(
+            layer_cls.goes_around(child) for layer_cls in cls.layer_classes for child in module.modules()
+        )
+        if not inside and any(parameter.dim() == 3 for parameter in module.parameters(recurse=False)):
+            reason = f" {_EXPERTS}"
         raise ConfigError(
             f"`target_modules` must name layers that {cls.prefix.rstrip('_').upper()} can go around "
             f"({kinds}), but {name} is {type(module).__name__}.{reason} Take it out of `target_modules`, "
-            "name the layers inside it, or exclude it with `exclude_modules`."
+            f"{'name the layers inside it, ' if inside and not reason else ''}or exclude it with "
+            "`exclude_modules`."
         )
 
     def merge_adapter(self, adapter_names: list[str] | None = None, safe_merge: bool = False) -> None:
         """Merge adapters, the active ones by default; where one cannot be merged, none is."""
-        self._prepare_merge(adapter_names)
+        self._prepare_merge(adapter_names, safe_merge)
         super().merge_adapter(adapter_names, safe_merge)
+
+    def set_adapter(self, adapter_name: str | list[str], inference_mode: bool = False) -> None:
+        """Activate one adapter, or several whose branches add up; an unknown name changes nothing."""
+        self._check_adapters_exist(
+            "adapter_name", [adapter_name] if isinstance(adapter_name, str) else adapter_name
+        )
+        super().set_adapter(adapter_name, inference_mode=inference_mode)
 
     def _unload_and_optionally_merge(
         self,
@@ -160,17 +172,35 @@ class AdapterTuner(BaseTuner):
         adapter_names: list[str] | None = None,
     ) -> Any:
         if merge:
-            self._prepare_merge(adapter_names)
+            self._prepare_merge(adapter_names, safe_merge)
         return super()._unload_and_optionally_merge(merge, progressbar, safe_merge, adapter_names)
 
-    def _prepare_merge(self, adapter_names: list[str] | None) -> None:
+    def _check_adapters_exist(self, argument: str, adapter_names: Any) -> None:
+        """Refuse names that would be passed over in silence."""
+        if not isinstance(adapter_names, list | tuple):
+            raise ConfigError(
+                f"`{argument}` must be a list of names of adapters, but is {adapter_names!r}. Give "
+                f"[{adapter_names!r}] for a single one."
+            )
+        for name in adapter_names:
+            if name not in self.peft_config:
+                raise ConfigError(
+                    f"`{argument}` must name adapters of the model, but {name!r} does not exist. "
+                    f"{near_matches(str(name), self.peft_config)}"
+                )
+
+    def _prepare_merge(self, adapter_names: list[str] | None, safe_merge: bool) -> None:
         """Ask every layer before the first is merged, and untie what a merge would change elsewhere."""
+        if adapter_names is not None:
+            self._check_adapters_exist("adapter_names", adapter_names)
         layers: list[MergeableLayer] = []
         for layer in self.model.modules():
             if isinstance(layer, MergeableLayer):
                 names = layer.active_adapters if adapter_names is None else adapter_names
                 for adapter_name in names:
                     layer.check_mergeable(adapter_name)
+                if safe_merge:
+                    layer.check_finite(names)
                 if any(layer.has_adapter(adapter_name) for adapter_name in names):
                     layers.append(layer)
         untie(self.model, layers)
@@ -186,7 +216,7 @@ class AdapterTuner(BaseTuner):
         if adapter_names is None:
             yield
             return
-        with mixed_batch(self, self.tuner_layer_cls, adapter_names, kwargs.get("num_beams")):
+        with mixed_batch(self, self.tuner_layer_cls, adapter_names, kwargs):
             yield
 
     @classmethod
@@ -223,6 +253,10 @@ NO_WEIGHT = (
     "them: only a change of weight has an effect there, and this method has no weight, as its branch is not "
     "linear in x. SoRAConfig goes around a MultiheadAttention."
 )
+_EXPERTS = (
+    "It has the weights of several experts as parameters of its own, and no layers that an adapter could go "
+    "around: `target_parameters` of peft's LoraConfig adapts these."
+)
 _NEVER_RUN: dict[type[nn.Module], str] = {
     NonDynamicallyQuantizableLinear: "torch's MultiheadAttention reads the weights of its projections and "
     "never calls them, so an adapter around one would change nothing. SoRAConfig goes around the attention "
@@ -230,11 +264,26 @@ _NEVER_RUN: dict[type[nn.Module], str] = {
 }
 
 
-def _check_adapter_name(adapter_name: str) -> None:
+def _own_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The modules that a model has without adapters, by their names in it."""
+    wrapped: list[str] = []
+    found: dict[str, nn.Module] = {}
+    for name, module in model.named_modules():
+        if not name or name.startswith(tuple(wrapped)):
+            continue
+        if isinstance(module, BaseTunerLayer):
+            wrapped.append(f"{name}.")
+            module = module.get_base_layer()
+        found[name] = module
+    return found
+
+
+def _check_adapter_name(adapter_name: Any) -> None:
     """Refuse what torch's containers of parameters and modules cannot have as a key."""
-    taken = any(hasattr(container, adapter_name) for container in (nn.ParameterDict(), nn.ModuleDict()))
-    if not adapter_name or "." in adapter_name or taken:
+    name = str(adapter_name)
+    taken = any(hasattr(container, name) for container in (nn.ParameterDict(), nn.ModuleDict()))
+    if not isinstance(adapter_name, str) or not name or "." in name or taken:
         raise ConfigError(
             "`adapter_name` must be a name without dots that no attribute of a torch.nn.Module has, but is "
-            f"{adapter_name!r}. Choose another, such as {'my_' + adapter_name.replace('.', '_')!r}."
+            f"{adapter_name!r}. Choose another, such as {'my_' + name.replace('.', '_')!r}."
         )

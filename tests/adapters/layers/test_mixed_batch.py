@@ -6,6 +6,7 @@ import pytest
 import torch
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor
+from transformers import GenerationConfig
 
 from amplitune.errors import ConfigError
 
@@ -47,9 +48,16 @@ def test_each_row_has_its_own_adapter(two: Any, tokens: Tensor) -> None:
     torch.testing.assert_close(plain[0], alone(two, "default", tokens[0]), atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("in_config", [False, True])
 @pytest.mark.parametrize("num_beams", [1, 3])
 def test_generation_has_an_adapter_for_each_row(
-    method: str, llama: Architecture, wrap: Wrap, make_config: MakeConfig, tokens: Tensor, num_beams: int
+    method: str,
+    llama: Architecture,
+    wrap: Wrap,
+    make_config: MakeConfig,
+    tokens: Tensor,
+    num_beams: int,
+    in_config: bool,
 ) -> None:
     model: Any = wrap(method, llama)
     torch.manual_seed(7)
@@ -57,7 +65,8 @@ def test_generation_has_an_adapter_for_each_row(
     model.eval()
     settings = {"max_new_tokens": 5, "do_sample": False, "num_beams": num_beams, "pad_token_id": 0}
     rows, mask = tokens.clamp(min=1), torch.ones_like(tokens)
-    mixed = model.generate(input_ids=rows, attention_mask=mask, adapter_names=NAMES, **settings)
+    given = {"generation_config": GenerationConfig(**settings)} if in_config else settings
+    mixed = model.generate(input_ids=rows, attention_mask=mask, adapter_names=NAMES, **given)
     for row, name in enumerate(NAMES):
         if name != "__base__":
             model.set_adapter(name)
@@ -65,11 +74,36 @@ def test_generation_has_an_adapter_for_each_row(
             assert mixed[row].tolist()[: own.shape[1]] == own[0].tolist()
 
 
+@pytest.mark.parametrize("num_beams", [1, 4])
+def test_each_of_several_returned_sequences_has_its_rows_adapter(
+    llama: Architecture, wrap: Wrap, tokens: Tensor, num_beams: int
+) -> None:
+    model: Any = wrap("sora", llama)
+    shared: Any = {
+        "attention_mask": torch.ones_like(tokens),
+        "max_new_tokens": 2,
+        "num_return_sequences": 2,
+        "num_beams": num_beams,
+        "do_sample": num_beams == 1,
+        "top_k": 1,
+        "pad_token_id": 0,
+    }
+    rows = tokens.clamp(min=1)
+    mixed = model.generate(input_ids=rows, adapter_names=["default", "default", "__base__"], **shared)
+    alone = model.generate(input_ids=rows, **shared)
+    with model.disable_adapter():
+        base = model.generate(input_ids=rows, **shared)
+    assert mixed.shape == alone.shape == (6, 9)
+    assert torch.equal(mixed[:4], alone[:4])
+    assert torch.equal(mixed[4:], base[4:])
+
+
 def test_an_adapter_that_does_not_fit_its_batch_is_an_error(two: Any, tokens: Tensor) -> None:
     cases = {
         r"non-existing adapter\(s\): secnd. Did you mean 'second'": ["secnd", "default", "default"],
         "but got 2 and 3 respectively": ["default", "default"],
         "`adapter_names` must be a list": "default",
+        r"must have the name of an adapter for each row, but has None": ["default", None, "default"],
     }
     for match, names in cases.items():
         with pytest.raises(ConfigError, match=match):

@@ -1,6 +1,7 @@
 """Merging: adding what an adapter computes to the weight of its base layer, for adapters linear in x."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -56,12 +57,26 @@ class MergeableLayer(AdapterLayer):
         base = self.get_base_layer()
         if self.quantization_backend is not None:
             check_weight_can_change(base, self.quantization_backend)
-        if is_parametrized(base, self.weight_name) or hasattr(base, f"{self.weight_name}_g"):
+        # weight_norm keeps a length of the weight, spectral_norm and torch's pruning keep what it was before.
+        sources = [f"{self.weight_name}_{end}" for end in ("g", "orig")]
+        if is_parametrized(base, self.weight_name) or any(hasattr(base, source) for source in sources):
             raise NotMergeableError(
                 f"An adapter cannot be merged into a {type(base).__name__} that computes its weight from "
-                "other tensors (torch.nn.utils.parametrize or weight_norm). Keep the adapter beside it, or "
-                "remove the parametrization first."
+                "other tensors (torch.nn.utils.parametrize, weight_norm, spectral_norm or prune). Keep the "
+                "adapter beside it, or remove the parametrization first."
             )
+
+    def check_finite(self, adapter_names: Sequence[str]) -> None:
+        """Raise ConfigError where the adapters would give the base layer infinities or NaNs; see `merge`.
+
+        Args:
+            adapter_names: adapters; those that are merged already, or that this layer lacks, are passed over.
+        """
+        names = [
+            name for name in adapter_names if self.has_adapter(name) and name not in self.merged_adapters
+        ]
+        if names:
+            _check_finite(names, self._weight_plus(names, sign=1), self._bias_plus(names, sign=1))
 
     def get_base_weight(self) -> Tensor:
         """Read the weight of the base layer, dequantised where it is quantised."""
@@ -97,14 +112,8 @@ class MergeableLayer(AdapterLayer):
         for name in names:
             self.check_mergeable(name)
         weight, bias = self._weight_plus(names, sign=1), self._bias_plus(names, sign=1)
-        if safe_merge and not all(
-            torch.isfinite(merged).all() for merged in (weight, bias) if merged is not None
-        ):
-            raise ConfigError(
-                "`safe_merge` needs finite weights, but there are infinities or NaNs detected in the merged "
-                f"weights. The adapter {', '.join(names)} seems to be broken: train it again with a lower "
-                "learning rate."
-            )
+        if safe_merge:
+            _check_finite(names, weight, bias)
         if self.quantization_backend is not None:
             warnings.warn(
                 f"Merging rounds weights quantised by {self.quantization_backend.backend_name} again, so the "
@@ -133,14 +142,14 @@ class MergeableLayer(AdapterLayer):
 
     # One rounding to the dtype, after the sum.
     @torch.no_grad()
-    def _weight_plus(self, adapter_names: list[str], sign: int) -> Tensor:
+    def _weight_plus(self, adapter_names: Sequence[str], sign: int) -> Tensor:
         weight = total = self.get_base_weight()
         for adapter_name in adapter_names:
             total = total + sign * self.get_delta_weight(adapter_name)
         return total.to(weight.dtype)
 
     @torch.no_grad()
-    def _bias_plus(self, adapter_names: list[str], sign: int) -> Tensor | None:
+    def _bias_plus(self, adapter_names: Sequence[str], sign: int) -> Tensor | None:
         deltas = [delta for name in adapter_names if (delta := self.get_delta_bias(name)) is not None]
         if not deltas:
             return None
@@ -151,3 +160,12 @@ class MergeableLayer(AdapterLayer):
         if bias is not None:
             base: Any = self.get_base_layer()
             base.bias.data = bias
+
+
+def _check_finite(adapter_names: Sequence[str], *merged: Tensor | None) -> None:
+    if not all(torch.isfinite(tensor).all() for tensor in merged if tensor is not None):
+        raise ConfigError(
+            "`safe_merge` needs finite weights, but there are infinities or NaNs detected in the merged "
+            f"weights. The adapter {', '.join(adapter_names)} seems to be broken: train it again with a "
+            "lower learning rate."
+        )

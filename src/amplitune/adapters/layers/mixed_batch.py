@@ -1,6 +1,6 @@
 """Batches that mix adapters: `model(**inputs, adapter_names=[...])`, one name for each row."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -51,7 +51,9 @@ def check_mixed_batch(adapter_names: Sequence[str], rows: int, merged: bool) -> 
     if len(adapter_names) != rows:
         raise ConfigError(
             "Length of `adapter_names` should be the same as the number of inputs, but got "
-            f"{len(adapter_names)} and {rows} respectively. Name an adapter for each row, or '{BASE}'."
+            f"{len(adapter_names)} and {rows} respectively. Name an adapter for each row, or '{BASE}'; where "
+            "generation is to make several rows of each, say so in the call, with `num_beams` or "
+            "`num_return_sequences`."
         )
     if merged:
         raise ConfigError(
@@ -59,9 +61,36 @@ def check_mixed_batch(adapter_names: Sequence[str], rows: int, merged: bool) -> 
         )
 
 
+def rows_in_generation(model: Any, arguments: Mapping[str, Any]) -> int:
+    """Tell how many rows generation makes of each row of its input: beams, or sequences to return.
+
+    Args:
+        model: the model that may generate.
+        arguments: what its `generate`, or its `forward`, is called with.
+
+    Returns:
+        The number, 1 unless the arguments say otherwise. What the model's own `generation_config` says counts
+        only beside a `generation_config` in the call: without one, this may be a forward pass.
+
+    Example:
+        >>> rows_in_generation(nn.Module(), {"num_beams": 3, "num_return_sequences": 2})
+        3
+    """
+    given = arguments.get("generation_config")
+    sources = [] if given is None else [given, getattr(model, "generation_config", None)]
+    found = 1
+    for name in ("num_beams", "num_return_sequences"):
+        values = [arguments.get(name), *(getattr(source, name, None) for source in sources)]
+        found = max(found, next((value for value in values if isinstance(value, int)), 1))
+    return found
+
+
 @contextmanager
 def mixed_batch(
-    tuner: nn.Module, layer_cls: type[BaseTunerLayer], adapter_names: Sequence[str], num_beams: int | None
+    tuner: nn.Module,
+    layer_cls: type[BaseTunerLayer],
+    adapter_names: Sequence[str],
+    arguments: Mapping[str, Any],
 ) -> Iterator[None]:
     """Hand the adapters of a batch's rows to the layers while the model runs.
 
@@ -69,7 +98,7 @@ def mixed_batch(
         tuner: the tuner, its model inside.
         layer_cls: the class of the method's layers.
         adapter_names: an adapter for each row of the batch.
-        num_beams: with beam search, how often generation repeats each row; an encoder still sees each once.
+        arguments: what the model is called with; see `rows_in_generation`.
 
     Raises:
         ConfigError: the model is in training mode, the names are no list, or no layer has such an adapter.
@@ -84,6 +113,12 @@ def mixed_batch(
             "`adapter_names` must be a list with an adapter for each row, but is of type "
             f"{type(adapter_names).__name__}. Give [{adapter_names!r}] for a single row."
         )
+    for name in adapter_names:
+        if not isinstance(name, str):
+            raise ConfigError(
+                f"`adapter_names` must have the name of an adapter for each row, but has {name!r}. Give "
+                f"{BASE!r} to rows without one."
+            )
     layers = [module for module in tuner.modules() if isinstance(module, layer_cls)]
     wrappers = [module for module in tuner.modules() if isinstance(module, AuxiliaryTrainingWrapper)]
     known = {
@@ -98,13 +133,10 @@ def mixed_batch(
             f"Trying to infer with non-existing adapter(s): {', '.join(unknown)}. "
             f"{near_matches(unknown[0], {*known, BASE})}"
         )
-    beams = num_beams if isinstance(num_beams, int) and num_beams > 1 else 1
-    repeated = [name for name in adapter_names for _ in range(beams)]
-    encoder = set(_encoder(tuner).modules())
+    repeats = rows_in_generation(tuner.model, arguments)
     hooks = [
         module.register_forward_pre_hook(
-            partial(_name_adapters, adapter_names=list(adapter_names) if module in encoder else repeated),
-            with_kwargs=True,
+            partial(_name_adapters, adapter_names=list(adapter_names), repeats=repeats), with_kwargs=True
         )
         for module in [*layers, *wrappers]
     ]
@@ -116,14 +148,9 @@ def mixed_batch(
 
 
 def _name_adapters(
-    module: nn.Module, args: Any, kwargs: dict[str, Any], *, adapter_names: list[str]
+    module: nn.Module, args: Any, kwargs: dict[str, Any], *, adapter_names: list[str], repeats: int
 ) -> tuple[Any, dict[str, Any]]:
+    # An encoder sees each row once, the decoder that generates from it each row as often as it is repeated.
+    if args and len(args[0]) == repeats * len(adapter_names):
+        adapter_names = [name for name in adapter_names for _ in range(repeats)]
     return args, kwargs | {"adapter_names": adapter_names}
-
-
-def _encoder(tuner: Any) -> nn.Module:
-    """The encoder of an encoder-decoder model; an empty module if there is none."""
-    model = tuner.model
-    encoder = model.get_encoder() if hasattr(model, "get_encoder") else None
-    # transformers 5 returns the model itself where there is no encoder.
-    return encoder if isinstance(encoder, nn.Module) and encoder is not model else nn.Module()

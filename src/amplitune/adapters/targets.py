@@ -1,0 +1,161 @@
+"""The check of a config's names of modules, and indices of layers, against those of a model."""
+
+import copy
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from peft.tuners.tuners_utils import check_target_module_exists
+from torch import nn
+
+from amplitune.errors import ConfigError, near_matches
+
+#: What peft adds to `modules_to_save` by the task type, whichever of them the model has.
+_HEADS_OF_TASKS = ("classifier", "score", "qa_outputs")
+_NEVER_CALLED = (nn.ModuleDict, nn.ModuleList, nn.ParameterDict, nn.ParameterList)
+
+
+def check_targets(config: Any, modules: Mapping[str, nn.Module], targets: Sequence[str]) -> None:
+    """Refuse names and indices that cannot mean what they say, and warn of those that mean nothing.
+
+    Args:
+        config: a method's config, "all-linear" written out.
+        modules: the model's modules by name; what is inside of adapters' layers left out.
+        targets: names of those that get an adapter.
+
+    Raises:
+        ConfigError: naming the field, the name or index, and what to write instead.
+
+    Warns:
+        UserWarning: a name of `target_modules` or `modules_to_save` is that of no module.
+    """
+    _check_indices(config, modules)
+    _check_exclusions(config, modules, targets)
+    _check_saved(config, modules)
+    if targets and isinstance(config.target_modules, set):
+        endings = {name.rsplit(".", 1)[-1] for name in modules}
+        for key in sorted(config.target_modules):
+            if not _named(key, modules):
+                _warn_of("target_modules", key, endings)
+
+
+def why_no_target(config: Any, modules: Mapping[str, nn.Module], possible: Iterable[str]) -> str:
+    r"""Say why a config matches no module, and what to write instead.
+
+    Args:
+        config: a method's config.
+        modules: the model's modules by name.
+        possible: last parts of the names of modules that could have an adapter.
+
+    Returns:
+        A sentence or two.
+
+    Example:
+        >>> from types import SimpleNamespace
+        >>> config = SimpleNamespace(target_modules="q_proj", exclude_modules=None, modules_to_save=None)
+        >>> why_no_target(config, {"layers.0.q_proj": nn.Linear(2, 2)}, ["q_proj"])
+        "A str is a regular expression for whole names: give ['q_proj'], or '.*\\\\.q_proj'."
+    """
+    targets, names = config.target_modules, list(modules)
+    if isinstance(targets, str):
+        if _named(targets, names):
+            pattern = rf".*\.{re.escape(targets)}"
+            return f"A str is a regular expression for whole names: give [{targets!r}], or {pattern!r}."
+        return f"{near_matches(targets, possible)} A str is a regular expression for whole names."
+    found = [name for key in sorted(targets) for name in _named(key, names)]
+    if not found:
+        for key in sorted(targets):
+            if key.lower() == "all-linear":
+                return f"Give it as a str, target_modules: {key!r}: in a list it is a module's name."
+            if any(key in module._parameters for module in modules.values()):
+                return (
+                    f"{key!r} is a parameter, not a module: `target_parameters` of LoraConfig adapts those."
+                )
+        return near_matches(min(targets, default=""), possible)
+    without = copy.copy(config)
+    without.modules_to_save = None
+    if any(check_target_module_exists(without, name) for name in found):
+        return (
+            f"{found[0]} is in `modules_to_save` {config.modules_to_save!r}, or inside a module that is: a "
+            "module that is trained in full has no adapter. Take it out of one of the two fields."
+        )
+    without.exclude_modules = None
+    if any(check_target_module_exists(without, name) for name in found):
+        return f"`exclude_modules` {config.exclude_modules!r} leaves none of them: take a name out of it."
+    return (
+        "`layers_to_transform` and `layers_pattern` leave none of them: these layers have others than "
+        f"{found[0]}."
+    )
+
+
+def _named(key: str, names: Iterable[str]) -> list[str]:
+    """The modules that a name in a list means, as peft matches them: by the whole name or its end."""
+    return [name for name in names if name == key or name.endswith(f".{key}")]
+
+
+def _warn_of(field: str, key: str, endings: set[str]) -> None:
+    warnings.warn(
+        f"`{field}` has {key!r}, which is the name of no module of the model, nor the end of one, and so has "
+        f"no effect. {near_matches(key, endings)}",
+        stacklevel=2,
+    )
+
+
+def _check_indices(config: Any, modules: Mapping[str, nn.Module]) -> None:
+    given = config.layers_to_transform
+    if given is None or isinstance(config.target_modules, str):
+        return
+    probe = copy.copy(config)
+    probe.exclude_modules = probe.modules_to_save = None
+
+    def exists(index: int) -> bool:
+        probe.layers_to_transform = index
+        for name in modules:
+            # A whole name would match whatever the index.
+            probe.target_modules = {name.rsplit(".", 1)[-1]} - {name}
+            if check_target_module_exists(probe, name):
+                return True
+        return False
+
+    for index in [given] if isinstance(given, int) else given:
+        if exists(index):
+            continue
+        last = next(index for index in range(len(modules)) if not exists(index)) - 1
+        pattern = "" if not config.layers_pattern else f" in {config.layers_pattern!r} (`layers_pattern`)"
+        raise ConfigError(
+            f"`layers_to_transform` must have indices of layers of the model, but has {index}, which no "
+            f"layer has{pattern}. "
+            + (f"Give indices from 0 to {last}." if last >= 0 else "Leave it unset for all layers.")
+        )
+
+
+def _check_exclusions(config: Any, modules: Mapping[str, nn.Module], targets: Sequence[str]) -> None:
+    if not isinstance(config.exclude_modules, set):
+        return
+    for key in sorted(config.exclude_modules):
+        for name in _named(key, modules):
+            inside = next((target for target in targets if target.startswith(f"{name}.")), None)
+            if inside is not None:
+                pattern = rf"(.*\.)?{re.escape(key)}(\..*)?"
+                raise ConfigError(
+                    f"`exclude_modules` must name the modules that would get an adapter, but {key!r} is "
+                    f"{name}, and a name in a list does not reach what is inside, such as {inside}. Give a "
+                    f"regular expression for whole names instead: exclude_modules: {pattern!r}."
+                )
+
+
+def _check_saved(config: Any, modules: Mapping[str, nn.Module]) -> None:
+    endings = {name.rsplit(".", 1)[-1] for name in modules}
+    for key in config.modules_to_save or ():
+        # As peft does: the end of a name, also of its last word.
+        found = [name for name in modules if name.endswith(key)]
+        if not found and key not in _HEADS_OF_TASKS:
+            _warn_of("modules_to_save", key, endings)
+        for name in found:
+            if isinstance(modules[name], _NEVER_CALLED):
+                raise ConfigError(
+                    f"`modules_to_save` must name modules that are called, but {key!r} is the end of {name}, "
+                    f"a {type(modules[name]).__name__}. Name the modules inside it, or more of the name of "
+                    "the one that is meant."
+                )
