@@ -88,8 +88,17 @@ def test_a_misspelt_field_is_an_error_and_one_that_resembles_none_is_pythons(
         make_config(method, llama, zzz=1)
 
 
+@pytest.mark.parametrize("key", ["init_weight", "fused_parts"])
 def test_a_later_version_is_named_before_its_new_keys(
-    method: str, llama: Architecture, make_config: MakeConfig
+    method: str, llama: Architecture, make_config: MakeConfig, key: str
 ) -> None:
     with pytest.raises(ConfigError, match=f"`format_version` must be at most {FORMAT_VERSION} "):
-        make_config(method, llama, init_weight=True, format_version=FORMAT_VERSION + 1)
+        make_config(method, llama, format_version=FORMAT_VERSION + 1, **{key: {}})
+
+
+@pytest.mark.parametrize("key", ["fused_parts", "fused_layouts"])
+def test_parts_of_a_fused_projection_are_refused_with_the_reason(
+    llama: Architecture, make_config: MakeConfig, key: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"`{key}` must be left out of SoRAConfig.*or use QAAConfig"):
+        make_config("sora", llama, **{key: {"q_proj": ["q"]}})

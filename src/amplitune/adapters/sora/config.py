@@ -1,10 +1,11 @@
 """The configuration of a SoRA adapter."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from peft.utils import PeftType
 
+from amplitune.adapters.files.file_format import FORMAT_VERSION, check_format_version
 from amplitune.adapters.patterns import check_pattern, pattern_value
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError, check_choice
@@ -87,6 +88,18 @@ class SoRAConfig(TargetingConfig):
         default=0,
         metadata={"help": "Gates that `prune_gates` has removed so far; it writes this itself."},
     )
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Say why a fused projection has no parts here, before its keys are taken for misspelt ones."""
+        check_format_version(kwargs.get("format_version", FORMAT_VERSION))
+        for name in ("fused_parts", "fused_layouts"):
+            if name in kwargs:
+                raise ConfigError(
+                    f"`{name}` must be left out of SoRAConfig, but is {kwargs[name]!r}: SoRA changes a fused "
+                    "projection as a whole, since its branch has the same ranks for all outputs and becomes "
+                    "a plain LoRA, which has no parts. Leave it out, or use QAAConfig, which adapts parts."
+                )
+        return super().__new__(cls, *args, **kwargs)
 
     def rank_of(self, module_name: str) -> int:
         """Look up the rank of a module: `rank_pattern`'s, else `r`.
