@@ -11,7 +11,7 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tests.adapters.files.golden.cases import CONFIGS, FOLDER, Base, inputs, numbers
+from tests.adapters.files.golden.cases import BASES, CONFIGS, FOLDER, Base, base, inputs, numbers
 
 from amplitune import ControlConfig, QAAConfig, SoRAConfig
 from amplitune.adapters.control.config import FIELDS_OF
@@ -35,7 +35,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 def test_every_version_has_its_adapters() -> None:
     assert [int(path.name[1:]) for path in VERSIONS] == list(range(1, FORMAT_VERSION + 1))
-    assert {path.name for path in LATEST.iterdir()} == set(CONFIGS)
+    assert {path.name for path in LATEST.iterdir()} == set(CONFIGS) > set(BASES)
     assert all(config_of(folder)["format_version"] == int(folder.parent.name[1:]) for folder in GOLDEN)
     sizes = [sum(file.stat().st_size for file in folder.iterdir()) for folder in GOLDEN]
     assert len(sizes) >= len(CONFIGS)
@@ -47,22 +47,24 @@ def test_every_version_has_its_adapters() -> None:
 def test_a_saved_adapter_computes_what_it_did(folder: Path, low_cpu_mem_usage: bool) -> None:
     expected = load_file(folder / "expected.safetensors")
     assert torch.equal(expected["inputs"], inputs())
-    model = PeftModel.from_pretrained(Base(), str(folder), low_cpu_mem_usage=low_cpu_mem_usage).eval()
+    model = PeftModel.from_pretrained(
+        base(folder.name), str(folder), low_cpu_mem_usage=low_cpu_mem_usage
+    ).eval()
     with torch.no_grad():
         outputs = model(expected["inputs"])
-        base = Base()(expected["inputs"])
+        without = base(folder.name).eval()(expected["inputs"])
         torch.testing.assert_close(outputs, expected["outputs"], rtol=1e-5, atol=1e-5)
         if config_of(folder)["peft_type"] == "QAA":
             with kernel("torch"):
                 torch.testing.assert_close(
                     model(expected["inputs"]), expected["outputs"], rtol=1e-5, atol=1e-5
                 )
-    assert float((outputs - base).abs().amax(-1).min()) > 1e-2, "the adapter changes nothing"
+    assert float((outputs - without).abs().amax(-1).min()) > 1e-2, "the adapter changes nothing"
 
 
 @pytest.mark.parametrize("folder", GOLDEN, ids=lambda folder: f"{folder.parent.name}-{folder.name}")
 def test_saved_again_it_is_the_same(folder: Path, tmp_path: Path) -> None:
-    model = PeftModel.from_pretrained(Base(), str(folder))
+    model = PeftModel.from_pretrained(base(folder.name), str(folder))
     model.save_pretrained(str(tmp_path))
     first, again = (load_file(path / "adapter_model.safetensors") for path in (folder, tmp_path))
     assert first.keys() == again.keys()

@@ -1,4 +1,4 @@
-"""The golden adapters: their configs, and a base model and weights that no random generator makes."""
+"""The golden adapters: their configs, and base models and weights that no random generator makes."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,6 +37,30 @@ class Base(nn.Module):
         pixels: Tensor = self.conv(torch.tanh(x)[:, None]).mean((-1, -2))
         difference: Tensor = (self.q(x) - self.k(x)) / 8
         return out + places + pixels.sum(-1)[:, None, None] + difference
+
+
+class AttentionBase(nn.Module):
+    """torch's attention between two layers: x (2, 4, 11) -> (2, 4, 3)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.head = nn.Linear(D_IN, 8), nn.Linear(8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        fill(self, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.tanh(self.first(x))
+        out: Tensor = self.head(self.attention(hidden, hidden, hidden)[0])
+        return out
+
+
+#: Cases of base models of their own: a module more in Base would change its other cases.
+BASES: dict[str, Callable[[], nn.Module]] = {"sora-attention": AttentionBase}
+
+
+def base(name: str) -> nn.Module:
+    """Make the base model of a case."""
+    return BASES.get(name, Base)()
 
 
 @torch.no_grad()
@@ -111,6 +135,7 @@ CONFIGS: dict[str, Callable[[], Any]] = {
         SoRAConfig, rank_pattern={"second": 2}, alpha_pattern={"first": 4}, bias="all"
     ),
     "sora-kinds": lambda: _config(SoRAConfig, r=2, target_modules=["words", "conv"]),
+    "sora-attention": lambda: _config(SoRAConfig, r=3, lora_alpha=4, target_modules=["attention"]),
     "control-bias": lambda: _config(ControlConfig, features="bias"),
     "control-projection": lambda: _config(ControlConfig, features="projection", projection_seed=7),
     "control-squares": lambda: _config(ControlConfig, features="squares", width=5, norm="restore"),

@@ -12,14 +12,14 @@ from pathlib import Path
 import peft
 import torch
 from safetensors.torch import save_file
-from tests.adapters.files.golden.cases import CONFIGS, FOLDER, Base, fill, inputs
+from tests.adapters.files.golden.cases import CONFIGS, FOLDER, base, fill, inputs
 
 from amplitune.adapters.files.file_format import FORMAT_VERSION
 
 
 def make(name: str, folder: Path) -> None:
     """Write one case."""
-    model = peft.get_peft_model(Base(), CONFIGS[name]())
+    model = peft.get_peft_model(base(name), CONFIGS[name]())
     trained = {key for key, parameter in model.named_parameters() if parameter.requires_grad}
     fill(model, 10_000, lambda key: key in trained or "angles" in key)
     model.save_pretrained(str(folder))
