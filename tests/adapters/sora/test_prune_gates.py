@@ -13,6 +13,7 @@ from tests.adapters.test_lifecycle import logits
 from torch import Tensor, nn
 
 from amplitune import SoRAConfig, create_sora_optimizer, gate_sparsity, prune_gates, prune_to_lora
+from amplitune.adapters import gate_penalty
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError
 
@@ -35,7 +36,7 @@ def test_the_output_stays(architecture: Architecture, wrap: Wrap, tokens: Tensor
     ranks = MIXED[architecture.name]
     model: Any = wrap("sora", architecture, r=4, lora_alpha=11)
     keep_ranks(model, ranks)
-    before, sparsity = logits(model, tokens), gate_sparsity(model)
+    before, sparsity, penalty = logits(model, tokens), gate_sparsity(model), gate_penalty(model)
     trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
     rows = sum(layer.in_features + layer.out_features + 1 for layer in layers(model))
     assert prune_gates(model) == sum(4 - max(rank, 1) for rank in ranks)
@@ -44,6 +45,7 @@ def test_the_output_stays(architecture: Architecture, wrap: Wrap, tokens: Tensor
     assert sum(p.numel() for p in model.parameters() if p.requires_grad) < trainable - rows
     # What is counted stays, since the removed gates were zero.
     assert gate_sparsity(model) == sparsity
+    torch.testing.assert_close(gate_penalty(model), penalty)
     assert prune_gates(model) == 0
 
 
@@ -242,3 +244,37 @@ def test_what_has_no_gates(llama: Architecture, wrap: Wrap) -> None:
         prune_gates(llama.model())
     with pytest.raises(ConfigError, match="Did you mean 'default'"):
         prune_gates(wrap("sora", llama), adapter_name="defualt")
+
+
+@pytest.mark.parametrize("options", [{}, {"fused": True}], ids=["plain", "fused"])
+def test_a_state_of_other_gates_is_an_error_before_the_step(
+    llama: Architecture, wrap: Wrap, tokens: Tensor, options: dict[str, Any]
+) -> None:
+    """A fused step would read moments of gates that are no longer there."""
+    model = wrap("sora", llama, r=4)
+    optimizer = create_sora_optimizer(model, lr=1e-2, sparse_lambda=0.0, **options)
+    train(model, optimizer, tokens)
+    whole = copy.deepcopy((model, optimizer.state_dict()))
+    keep_ranks(model, [2, 3, 4, 1])
+    prune_gates(model)
+    before = logits(model, tokens)
+    with pytest.raises(ConfigError, match=r"state is for, 16 of adapter 'default', but the model has 10\."):
+        train(model, optimizer, tokens)
+    assert torch.equal(logits(model.eval(), tokens), before)
+    again = create_sora_optimizer(model, lr=1e-2, **options)
+    train(model, again, tokens)
+
+    resumed = create_sora_optimizer(whole[0], lr=1e-2, **options)
+    resumed.load_state_dict(again.state_dict())
+    with pytest.raises(ConfigError, match=r"state is for, 10 .* has 16\..*is_trainable=True"):
+        train(whole[0], resumed, tokens)
+    resumed.load_state_dict(whole[1])
+    train(whole[0], resumed, tokens)
+
+
+def test_an_optimizer_of_another_model(llama: Architecture, wrap: Wrap) -> None:
+    model = wrap("sora", llama, r=4)
+    keep_ranks(model, [2, 3, 4, 1])
+    with pytest.raises(ConfigError, match="`optimizer` must be the one that trains the adapter"):
+        prune_gates(model, torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1))
+    assert [len(layer.sora_gate["default"]) for layer in layers(model)] == [4, 4, 4, 4]

@@ -29,6 +29,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import SequentialSampler
 from transformers import Trainer, TrainingArguments
 
+from amplitune import gate_sparsity, prune_gates
+from amplitune.adapters import gate_penalty
 from amplitune.errors import ConfigError
 
 Result = tuple[list[float], dict[str, Tensor], int | None]
@@ -62,6 +64,9 @@ def ddp(method: str, rank: int, size: int, micro_batches: int = 1, checkpointed:
         model.train()
     optimizer = build_optimizer(model, method)
     replica = DistributedDataParallel(model)
+    if method == "sora":
+        with pytest.raises(ConfigError, match="must not be in DistributedDataParallel"):
+            prune_gates(replica, optimizer)
     losses = train(replica, optimizer, batches(), rank, size, micro_batches, replica.no_sync)
     return losses, trained(model), sora_step(optimizer)
 
@@ -85,8 +90,15 @@ def fsdp1(method: str, rank: int, size: int) -> Result:
     if method == "sora":
         with pytest.raises(ConfigError, match=r"FSDP of version 1 has flattened.*fsdp_version: 2"):
             build_optimizer(sharded.module, method)
+        for measure in (gate_sparsity, gate_penalty, prune_gates):
+            with pytest.raises(ConfigError, match=r"FSDP of version 1 has flattened.*summon_full_params"):
+                measure(sharded)
     losses = train(sharded, optimizer, batches(), rank, size)
     with FullyShardedDataParallel.summon_full_params(sharded):
+        if method == "sora":
+            assert 0 < gate_sparsity(sharded).remaining < gate_sparsity(sharded).gates == 20
+            with pytest.raises(ConfigError, match="must not be in DistributedDataParallel or in FSDP"):
+                prune_gates(sharded)
         return losses, trained(model), sora_step(optimizer)
 
 

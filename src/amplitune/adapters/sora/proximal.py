@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from amplitune.adapters.sora.config import PROXIMAL_FIELDS, SoRAConfig, check_proximal_fields
-from amplitune.adapters.sora.layer import SoRALayer
+from amplitune.adapters.sora.gates import trainable_gates
 from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError
 
@@ -131,6 +131,10 @@ def proximal_step(optimizer: Optimizer) -> None:
         group["sora_step"] += 1
 
 
+def _gate_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [group for group in optimizer.param_groups if "sora_step" in group]
+
+
 class _OncePerStep:
     """Runs the proximal step behind each step of an optimizer that is one.
 
@@ -141,11 +145,31 @@ class _OncePerStep:
     def __init__(self, optimizer: Optimizer) -> None:
         self.due = False
         self.groups = len(optimizer.param_groups)
+        self.gates = {id(gate) for group in _gate_groups(optimizer) for gate in group["params"]}
         optimizer.register_step_pre_hook(self.before)
         optimizer.register_step_post_hook(self.after)
 
     def before(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        for group in _gate_groups(optimizer):
+            self.check_state(group)
         self.due = True
+
+    def check_state(self, group: dict[str, Any]) -> None:
+        """Raise where gates were removed without the optimizer, or its state is from before or after that.
+
+        A fused step would take moments of other gates. What DeepSpeed steps are copies, FSDP 1 has parts.
+        """
+        gates = group["params"]
+        if not all(id(gate) in self.gates and not hasattr(gate, "_fsdp_flattened") for gate in gates):
+            return
+        found = sum(gate.numel() for gate in gates)
+        if gates and group.get("sora_gates", found) != found:
+            raise ConfigError(
+                f"The optimizer must step the gates that its state is for, {group['sora_gates']} of adapter "
+                f"{group['sora_adapter']!r}, but the model has {found}. Give `prune_gates` the optimizer, or "
+                "create a new one after it; to resume, open the adapter of the same checkpoint with "
+                "PeftModel.from_pretrained(..., is_trainable=True)."
+            )
 
     def after(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         # A gradient scaler leaves a step out itself, but for an optimizer that looks at this inside of it.
@@ -188,14 +212,16 @@ def create_sora_optimizer(
 
     The gates of each adapter form a group without weight decay; biases and normalisation weights (modules to
     save) have none either. The proximal step hangs on the optimizer (`register_step_post_hook`): it runs
-    once per optimizer step, not per micro-batch, and not when a gradient scaler skips the step. The
-    schedule's position is kept in the group, so `state_dict` saves it; the hook is not part of a state dict,
-    nor of a copy of the optimizer, so resume by creating the optimizer again and loading the state into it.
+    once per optimizer step, not per micro-batch, and not when a gradient scaler skips the step. Lambda, its
+    schedule and its position are kept in the group like the learning rate, so `state_dict` saves them, and
+    loading a state brings back those that it was saved with; the hook is not part of a state dict, nor of a
+    copy of the optimizer, so resume by creating the optimizer again and loading the state into it.
     transformers' Trainer takes it as `optimizers=(optimizer, None)` or, which it asks for with FSDP and
     DeepSpeed, as `optimizer_cls_and_kwargs=(lambda: create_sora_optimizer, {"lr": 1e-3})`.
 
     Args:
-        model: a PeftModel with trainable SoRA adapters; what else is trainable is optimized too.
+        model: a PeftModel with trainable SoRA adapters, or a module that has one inside; what else is
+            trainable is optimized too.
         optimizer_cls: any torch optimizer class.
         lr: learning rate of all groups.
         sparse_lambda: lambda at the first step; this and the next five default to the adapter's config.
@@ -224,8 +250,7 @@ def create_sora_optimizer(
         >>> [(len(group["params"]), group["weight_decay"]) for group in optimizer.param_groups]
         [(2, 0.01), (1, 0.0)]
     """
-    gates = _trainable_gates(model)
-    configs: Any = model.peft_config
+    gates = trainable_gates(model)
     overrides = {
         "sparse_lambda": sparse_lambda,
         "threshold": threshold,
@@ -234,16 +259,17 @@ def create_sora_optimizer(
         "lambda_num_steps": lambda_num_steps,
         "lambda_end": lambda_end,
     }
-    gate_ids = {id(gate) for group in gates.values() for gate in group}
+    gate_ids = {id(gate) for adapter in gates for gate in adapter.parameters}
     groups = weight_decay_groups(p for p in model.parameters() if p.requires_grad and id(p) not in gate_ids)
-    for adapter_name, parameters in gates.items():
+    for adapter in gates:
         groups.append(
             {
-                "params": parameters,
+                "params": adapter.parameters,
                 "weight_decay": 0.0,
-                "sora_adapter": adapter_name,
+                "sora_adapter": adapter.adapter_name,
+                "sora_gates": sum(gate.numel() for gate in adapter.parameters),
                 "sora_step": 0,
-                **_schedule(configs[adapter_name], overrides),
+                **_schedule(adapter.config, overrides),
             }
         )
     optimizer = optimizer_cls(groups, lr=lr, **kwargs)  # type: ignore[call-arg]
@@ -255,34 +281,6 @@ def create_sora_optimizer(
         )
     _OncePerStep(optimizer)
     return optimizer
-
-
-def _trainable_gates(model: nn.Module) -> dict[str, list[nn.Parameter]]:
-    layers = [module for module in model.modules() if isinstance(module, SoRALayer)]
-    gates: dict[str, list[nn.Parameter]] = {}
-    for layer in layers:
-        for adapter_name, gate in layer.sora_gate.items():
-            if gate.requires_grad:
-                gates.setdefault(adapter_name, []).append(gate)
-    if not gates:
-        remedy = (
-            "Load the adapter with is_trainable=True, or make it active with set_adapter."
-            if layers
-            else "Wrap the model with a SoRAConfig, or use an ordinary optimizer."
-        )
-        raise ConfigError(
-            f"`model` must have trainable SoRA gates, but {type(model).__name__} has "
-            f"{'only frozen ones' if layers else 'none'}. {remedy}"
-        )
-    for adapter_name, group in gates.items():
-        narrow = {gate.dtype for gate in group if torch.finfo(gate.dtype).bits < 32}
-        if narrow:
-            raise ConfigError(
-                f"The gates of adapter {adapter_name!r} must be float32 or wider, but are {narrow.pop()}: a "
-                "threshold of 3e-4 is rounded away there. Cast the base model before wrapping it, not the "
-                "wrapped model, and leave `autocast_adapter_dtype` at its default."
-            )
-    return gates
 
 
 def _schedule(config: SoRAConfig, overrides: dict[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,11 @@
 """The pruning of a SoRA adapter to a plain, smaller LoRA adapter."""
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import AuxiliaryTrainingWrapper
@@ -10,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from amplitune.adapters.patterns import exact_key
+from amplitune.adapters.sora.adapted import plain_name
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.gates import check_whole, gate_sparsity, sora_layers, targets_of
 from amplitune.adapters.sora.layer import SoRALayer, SoRALinear
@@ -40,7 +44,10 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         A LoRA PeftModel of the same task type.
 
     Raises:
-        ConfigError: no such SoRA adapter, it is merged, or all of its gates are zero; `model` is unchanged.
+        ConfigError: no such SoRA adapter, it is merged, all of its gates are zero, or peft's LoRA of a layer
+            would compute something else: around convolutions with a dilation or a padding mode, around the
+            output of a MultiheadAttention in some versions, in a TransformerEncoderLayer; `model` is
+            unchanged.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.2.
@@ -58,6 +65,13 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
     """
     # The embeddings are not among the tensors: they move into the result with the base model.
     lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers=False)
+    wrapped = [name for name, _ in sora_layers(model, adapter_name) if plain_name(name) != name]
+    if wrapped:
+        raise ConfigError(
+            "`model` must have no wrappers around its layers to become a LoRA, but the layer "
+            f"{wrapped[0]} is in one (torch.compile, activation checkpointing). Compile layers in place with "
+            "their `compile()`, or write the LoRA with save_as_lora and open it on a new base model."
+        )
     training = model.training
     base = _unload_untouched(model)
     lora = get_peft_model(base, lora_config, adapter_name=adapter_name)
@@ -81,33 +95,50 @@ def save_as_lora(model: PeftModel, save_directory: str | Path, adapter_name: str
     """
     lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers="auto")
     lora_config.inference_mode = True
-    lora_config.save_pretrained(str(save_directory))
+    lora_config.save_pretrained(str(save_directory), auto_mapping_dict=_auto_mapping(model, lora_config))
     whole = {key: value.contiguous() for key, value in tensors.items()}
     save_file(whole, Path(save_directory) / SAFETENSORS_WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+def _auto_mapping(model: PeftModel, config: LoraConfig) -> dict[str, str] | None:
+    """Name the base model's class, by which AutoPeftModel opens an adapter without a task; as peft does."""
+    base = type(model.get_base_model())
+    return (
+        None if config.task_type else {"base_model_class": base.__name__, "parent_library": base.__module__}
+    )
 
 
 def _as_lora(
     model: PeftModel, adapter_name: str, save_embedding_layers: Literal["auto"] | bool
 ) -> tuple[LoraConfig, dict[str, Tensor]]:
     """Describe the LoRA and compute its tensors, by the names under which peft saves them."""
-    if not isinstance(model, PeftModel):
+    given: nn.Module = model
+    if not isinstance(given, PeftModel):
+        remedy = (
+            "Give the PeftModel inside of it. There is none if the adapter came by the model's own "
+            "`add_adapter`: save it with model.save_pretrained(folder) and open the folder with "
+            "PeftModel.from_pretrained(base, folder)."
+            if any(isinstance(module, SoRALayer) for module in given.modules())
+            else "Make one with peft.get_peft_model(model, SoRAConfig(...))."
+        )
         raise ConfigError(
-            f"`model` must be a PeftModel with a SoRA adapter, but is {type(model).__name__}. "
-            "Make one with peft.get_peft_model(model, SoRAConfig(...))."
+            f"`model` must be a PeftModel with a SoRA adapter, but is {type(model).__name__}. {remedy}"
         )
     config = model.peft_config.get(adapter_name)
     if not isinstance(config, SoRAConfig):
         names = [name for name, other in model.peft_config.items() if isinstance(other, SoRAConfig)]
         hint = near_matches(adapter_name, names) if names else "The model has no SoRA adapter at all."
         raise ConfigError(f"`adapter_name` must be a SoRA adapter, but is {adapter_name!r}. {hint}")
-    layers = {name.removeprefix(_PREFIX): layer for name, layer in sora_layers(model, adapter_name)}
+    layers = {
+        plain_name(name.removeprefix(_PREFIX)): layer for name, layer in sora_layers(model, adapter_name)
+    }
     if any(layer.merged for layer in layers.values()):
         raise ConfigError(
             f"Adapter {adapter_name!r} must not be merged when it is pruned, but is. Call "
             "model.unmerge_adapter() first."
         )
     for name, layer in layers.items():
-        check_whole(name, layer.sora_gate[adapter_name])
+        check_whole(name, layer, adapter_name)
     targets = targets_of(layers)
     left = {targets[name] for name, layer in layers.items() if bool(layer.sora_gate[adapter_name].any())}
     kept = {name: layer for name, layer in layers.items() if name in left}
@@ -118,6 +149,7 @@ def _as_lora(
             "is left to prune to, and LoRA has no rank 0. The base model alone (model.unload()) computes "
             "the same; train again with a smaller sparse_lambda for a LoRA."
         )
+    _check_fast_path(model.get_base_model(), kept)
     tensors: dict[str, Tensor] = {}
     ranks: dict[str, int] = {}
     for name, layer in kept.items():
@@ -128,6 +160,7 @@ def _as_lora(
         model, adapter_name=adapter_name, save_embedding_layers=save_embedding_layers
     )
     for key, value in saved.items():
+        key = plain_name(key)
         if not _is_sora_key(key):
             # A module that is no target any more has its trained bias under the base model's name.
             name = key.removeprefix(_PREFIX).removesuffix(".base_layer.bias")
@@ -142,6 +175,24 @@ def _as_lora(
     transposed = [layer.is_transposed for layer in kept.values() if isinstance(layer, SoRALinear)]
     lora_config.fan_in_fan_out = bool(transposed) and all(transposed)
     return lora_config, tensors
+
+
+def _check_fast_path(base: nn.Module, kept: Mapping[str, SoRALayer]) -> None:
+    """Raise where torch would read the base weights at inference and pass a LoRA over.
+
+    SoRA's own layers keep an encoder's layer from it, see `leave_fast_path`; peft's LoRA does not.
+    """
+    names = {layer: name for name, layer in kept.items()}
+    for module in base.modules():
+        if isinstance(module, nn.TransformerEncoderLayer) and module.self_attn.batch_first:
+            passed_over = [names[child] for child in module.children() if child in names]
+            if passed_over and torch.backends.mha.get_fastpath_enabled():
+                raise ConfigError(
+                    "A SoRA adapter can become a LoRA where the layers that it is in are called, but torch's "
+                    f"TransformerEncoderLayer reads the weight of {passed_over[0]} at inference without a "
+                    "call, where peft's LoRA has no effect. Merge the adapter instead (merge_and_unload), or "
+                    "call torch.backends.mha.set_fastpath_enabled(False), here and wherever the LoRA is used."
+                )
 
 
 def _is_sora_key(key: str) -> bool:
@@ -171,12 +222,18 @@ def _lora_config(config: SoRAConfig, base: nn.Module, ranks: dict[str, int]) -> 
     )
 
 
-def _target_modules(base: nn.Module, kept: set[str]) -> list[str]:
-    """Name the modules by their endings, as people write them, where these match exactly the modules kept."""
-    endings = {name.rsplit(".", 1)[-1] for name in kept}
-    names = [name.replace(".base_layer", "") for name, _ in base.named_modules()]
-    matched = {name for name in names if name.rsplit(".", 1)[-1] in endings}
-    return sorted(endings if matched == kept else kept)
+def _target_modules(base: nn.Module, kept: set[str]) -> list[str] | str:
+    """Name the modules kept: by their endings, as people write them, by their names, or by an expression.
+
+    peft takes each name of a list as an ending too, so that a name may match a module that is not meant.
+    """
+    names = {plain_name(name).replace(".base_layer", "") for name, _ in base.named_modules()}
+    for listed in ({name.rsplit(".", 1)[-1] for name in kept}, kept):
+        if {
+            name for name in names if name in listed or name.endswith(tuple(f".{end}" for end in listed))
+        } == kept:
+            return sorted(listed)
+    return "|".join(re.escape(name) for name in sorted(kept))
 
 
 def _unload_untouched(model: PeftModel) -> nn.Module:

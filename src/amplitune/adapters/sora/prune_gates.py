@@ -3,20 +3,20 @@
 import copy
 import math
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from amplitune.adapters.patterns import exact_key
+from amplitune.adapters.sora.adapted import adapted_models
 from amplitune.adapters.sora.config import SoRAConfig
 from amplitune.adapters.sora.gates import check_whole, sora_layers, targets_of
 from amplitune.adapters.sora.layer import SoRALayer
 from amplitune.errors import ConfigError
-
-_PREFIX = "base_model.model."
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,13 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     A zero gate has a gradient and may come back; a removed one cannot. The paper prunes once, after training:
     prune before its end where a gate that became zero shall stay so.
 
-    Parameters stay the same objects with smaller data. What remembers their shapes, such as
-    DistributedDataParallel, must be made again. To resume from a checkpoint, open the adapter with
-    `PeftModel.from_pretrained(base, checkpoint, is_trainable=True)`, which reads the ranks.
+    Parameters stay the same objects with smaller data. What remembers their shapes must be made again: with
+    DistributedDataParallel, prune the model inside of it in all processes and wrap that anew, or the
+    gradients of what was cut differ between processes from then on. To resume from a checkpoint, open the
+    adapter with `PeftModel.from_pretrained(base, checkpoint, is_trainable=True)`, which reads the ranks.
 
     Args:
-        model: a PeftModel with SoRA adapters.
+        model: a PeftModel with SoRA adapters, or a module that has one inside.
         optimizer: the optimizer that trains them, called between two of its steps; None if there is none.
         adapter_name: the adapter.
 
@@ -73,9 +74,9 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
         The number of gates removed.
 
     Raises:
-        ConfigError: the model has no such adapter, its parameters are sharded over processes or shared
-            between modules with other zero gates, or the optimizer keeps a state that cannot be cut; nothing
-            is changed.
+        ConfigError: the model has no such adapter or is in DistributedDataParallel or FSDP 1, its parameters
+            are sharded over processes or shared between modules with other zero gates, or the optimizer does
+            not train them or keeps a state that cannot be cut; nothing is changed.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, section 3.2, where it is done once, after training.
@@ -94,14 +95,29 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
     ranks: dict[str, int] = {}
     layers = dict(sora_layers(model, adapter_name))
     targets = targets_of(layers)
+    owners = adapted_models(model, layers)
+    for name, owner in owners.items():
+        if adapter_name not in owner.configs:
+            raise ConfigError(
+                f"`model` must have the adapter's config, which is to keep the ranks, but {name} belongs to "
+                "no PeftModel in it. Give the whole PeftModel."
+            )
     fullest: Counter[str] = Counter()
+    in_ddp = any(isinstance(module, DistributedDataParallel) for module in model.modules())
     for name, layer in layers.items():
-        gate = layer.sora_gate[adapter_name]
-        check_whole(name, gate)
-        fullest[targets[name]] = max(fullest[targets[name]], _fullest(gate, _groups(layer)))
+        check_whole(name, layer, adapter_name)
+        if in_ddp or hasattr(layer.sora_gate[adapter_name], "_fsdp_flattened"):
+            raise ConfigError(
+                "`model` must not be in DistributedDataParallel or in FSDP of version 1, whose buffers have "
+                f"fixed shapes, but {name} is. Prune after training, or for DistributedDataParallel give the "
+                "model inside of it (model.module) and wrap that anew afterwards."
+            )
+        fullest[targets[name]] = max(
+            fullest[targets[name]], _fullest(layer.sora_gate[adapter_name], _groups(layer))
+        )
     for name, layer in layers.items():
         kept = _kept(layer.sora_gate[adapter_name], _groups(layer), fullest[targets[name]])
-        ranks[targets[name].removeprefix(_PREFIX)] = kept.numel()
+        ranks[targets[name]] = kept.numel()
         for attribute in layer.adapter_layer_names:
             parameter = getattr(layer, attribute)[adapter_name]
             cut = _Cut(f"{name}.{attribute}", parameter, attribute != "sora_B", kept)
@@ -113,11 +129,15 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
                     "gates too, or do not prune during training."
                 )
     cuts = {key: cut for key, cut in cuts.items() if cut.is_smaller}
-    removed = sum(
-        cut.parameter.numel() - cut.size for cut in cuts.values() if cut.name.endswith(".sora_gate")
-    )
+    removed = {
+        cut.name.removesuffix(".sora_gate"): cut.parameter.numel() - cut.size
+        for cut in cuts.values()
+        if cut.name.endswith(".sora_gate")
+    }
     if not cuts:
         return 0
+    if optimizer:
+        _check_trains(optimizer, cuts.values())
     states = {key: _cut_state(cut, optimizer) for key, cut in cuts.items()} if optimizer else {}
     for key, cut in cuts.items():
         data, gradient = cut.parameter.data, cut.parameter.grad
@@ -132,9 +152,14 @@ def prune_gates(model: nn.Module, optimizer: Optimizer | None = None, adapter_na
             cut.parameter.grad = cut.of(gradient)
         if optimizer and key in states:
             optimizer.state.get(cut.parameter, {}).update(states[key])
-    configs: Any = model.peft_config
-    configs[adapter_name] = _with_ranks(configs[adapter_name], ranks, removed)
-    return removed
+    for owner in set(owners.values()):
+        own = {owner.module_name(name): rank for name, rank in ranks.items() if owners[name] is owner}
+        gone = sum(count for name, count in removed.items() if owners[name] is owner)
+        owner.configs[adapter_name] = _with_ranks(owner.configs[adapter_name], own, gone)
+    for group in optimizer.param_groups if optimizer else ():
+        if group.get("sora_adapter") == adapter_name:
+            group["sora_gates"] = sum(gate.numel() for gate in group["params"])
+    return sum(removed.values())
 
 
 def _groups(layer: SoRALayer) -> int:
@@ -151,6 +176,18 @@ def _kept(gate: Tensor, groups: int, ranks: int) -> Tensor:
     """Choose the ranks to keep in each group, those with a gate first: (groups, ranks), ascending."""
     is_zero = gate.eq(0).view(groups, -1)
     return is_zero.to(torch.uint8).sort(dim=1, stable=True).indices[:, :ranks].sort(dim=1).values
+
+
+def _check_trains(optimizer: Optimizer, cuts: Iterable[_Cut]) -> None:
+    """Raise unless the optimizer steps one of the parameters, if any of them is trained."""
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    trained = [cut.parameter for cut in cuts if cut.parameter.requires_grad]
+    if trained and held.isdisjoint(map(id, trained)):
+        raise ConfigError(
+            f"`optimizer` must be the one that trains the adapter, but this {type(optimizer).__name__} has "
+            "none of its parameters: it was made for another model, or has copies of its own, as DeepSpeed "
+            "does. Give that optimizer, or prune after training."
+        )
 
 
 def _cut_state(cut: _Cut, optimizer: Optimizer) -> dict[str, Tensor]:
