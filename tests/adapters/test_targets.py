@@ -2,14 +2,16 @@
 
 import re
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from peft import get_peft_model
+from peft import PeftModel, get_peft_model
 from tests.adapters.conftest import METHODS, Architecture, MakeConfig, Wrap
+from tests.adapters.test_lifecycle import logits
 from tests.adapters.test_targeting import adapted, attention
-from torch import nn
+from torch import Tensor, nn
 from transformers import MixtralConfig, MixtralForCausalLM
 
 from amplitune import SoRAConfig
@@ -27,7 +29,10 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
         {"exclude_modules": ["layers.0"]},
         r"'layers\.0' is model\.layers\.0, and .* such as model\.layers\.0\.self_attn\.q_proj\. Give",
     ),
-    ({"modules_to_save": ["layers"]}, r"'layers' is the end of model\.layers, a ModuleList"),
+    (
+        {"modules_to_save": ["layers"]},
+        r"'layers' is the end of model\.layers, a ModuleList, which is never called",
+    ),
     (
         {"target_modules": "q_proj"},
         r"is 'q_proj'\. A str is a regular .*: give \['q_proj'\], or '\.\*\\\\\.q_proj'\.",
@@ -81,6 +86,96 @@ def test_a_second_adapter_is_refused_as_the_first(llama: Architecture, wrap: Wra
     with pytest.raises(ConfigError, match="has 2, which no layer has"):
         model.add_adapter("second", config)
     assert list(model.peft_config) == ["default"]
+
+
+@pytest.mark.parametrize("head", ["llama", "bert"])
+def test_all_linear_leaves_what_another_adapter_trains_in_full(
+    method: str,
+    head: str,
+    wrap: Wrap,
+    make_config: MakeConfig,
+    request: pytest.FixtureRequest,
+    tokens: Tensor,
+    tmp_path: Path,
+) -> None:
+    architecture: Architecture = request.getfixturevalue(head)
+    saved = {"llama": "lm_head", "bert": "classifier"}[head]
+    model: Any = wrap(method, architecture, modules_to_save=[saved])
+    model.add_adapter(
+        "second", make_config(method, architecture, target_modules="all-linear", modules_to_save=None)
+    )
+    model.eval().set_adapter("second")
+    assert not any(saved in name for name in model.peft_config["second"].target_modules)
+    model.save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(architecture.model(), str(tmp_path / "second")).eval()
+    torch.testing.assert_close(logits(loaded, tokens), logits(model, tokens))
+
+
+IN_THE_WAY: list[tuple[dict[str, Any], dict[str, Any], str]] = [
+    (
+        {"modules_to_save": ["lm_head"]},
+        {"target_modules": ["lm_head"]},
+        "must name modules that no adapter trains in full, but has lm_head, and lm_head is in another",
+    ),
+    (
+        {"modules_to_save": ["layers.0"], "target_modules": ["layers.1.self_attn.q_proj"]},
+        {"target_modules": ["k_proj"]},
+        r"no adapter trains in full, but has model\.layers\.0\.\S*k_proj, and model\.layers\.0 is in",
+    ),
+    (
+        {"target_modules": ["q_proj", "lm_head"]},
+        {"target_modules": ["v_proj"], "modules_to_save": ["lm_head"]},
+        "`modules_to_save` .*'lm_head' is the end of lm_head, which has an adapter",
+    ),
+    (
+        {"target_modules": ["q_proj"]},
+        {"target_modules": ["lm_head"], "modules_to_save": ["layers.1.self_attn"]},
+        "which has an adapter, or has modules with one",
+    ),
+    (
+        {"modules_to_save": ["layers.0"], "target_modules": ["layers.1.self_attn.q_proj"]},
+        {"target_modules": ["lm_head"], "modules_to_save": ["self_attn.k_proj"]},
+        r"inside model\.layers\.0, which another adapter trains in full",
+    ),
+    (
+        {"target_modules": ["q_proj"]},
+        {"target_modules": ["v_proj"], "modules_to_save": ["base_layer"]},
+        r"q_proj\.base_layer, a part of an adapter",
+    ),
+    (
+        {"target_modules": ["q_proj"]},
+        {"target_modules": ["v_proj"], "modules_to_save": ["ond"]},
+        "'ond' is the end of the adapter's own name 'second' too",
+    ),
+]
+
+
+@pytest.mark.parametrize(("first", "second", "message"), IN_THE_WAY)
+def test_what_one_adapter_has_is_not_changed_under_it_by_the_next(
+    method: str,
+    llama: Architecture,
+    wrap: Wrap,
+    make_config: MakeConfig,
+    tokens: Tensor,
+    first: dict[str, Any],
+    second: dict[str, Any],
+    message: str,
+) -> None:
+    model: Any = wrap(method, llama, **first)
+    before, expected = [name for name, _ in model.named_modules()], logits(model, tokens)
+    with pytest.raises(ConfigError, match=message):
+        model.add_adapter("second", make_config(method, llama, **second))
+    assert [name for name, _ in model.named_modules()] == before
+    assert list(model.peft_config) == ["default"]
+    assert torch.equal(logits(model, tokens), expected)
+
+
+def test_several_adapters_may_train_the_same_module_in_full(
+    method: str, llama: Architecture, wrap: Wrap, make_config: MakeConfig
+) -> None:
+    model: Any = wrap(method, llama, modules_to_save=["lm_head"])
+    model.add_adapter("second", make_config(method, llama, modules_to_save=["lm_head"]))
+    assert set(model.base_model.model.lm_head.modules_to_save) == {"default", "second"}
 
 
 ABSENT: list[tuple[dict[str, Any], str]] = [

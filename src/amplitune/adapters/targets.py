@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from peft.tuners.tuners_utils import check_target_module_exists
+from peft.tuners.tuners_utils import BaseTunerLayer, check_target_module_exists
+from peft.utils.other import AuxiliaryTrainingWrapper
 from torch import nn
 
 from amplitune.errors import ConfigError, near_matches
@@ -28,16 +29,100 @@ def check_targets(config: Any, modules: Mapping[str, nn.Module], targets: Sequen
         ConfigError: naming the field, the name or index, and what to write instead.
 
     Warns:
-        UserWarning: a name of `target_modules` or `modules_to_save` is that of no module.
+        UserWarning: a name of `target_modules` is that of no module.
     """
     _check_indices(config, modules)
     _check_exclusions(config, modules, targets)
-    _check_saved(config, modules)
+    for name in targets:
+        owner = _saved_in(name, modules)
+        if owner is not None:
+            raise ConfigError(
+                f"`target_modules` must name modules that no adapter trains in full, but has {name}, and "
+                f"{owner} is in another adapter's `modules_to_save`. Take it out of `target_modules`, or put "
+                "it into the `modules_to_save` of this adapter too."
+            )
     if targets and isinstance(config.target_modules, set):
         endings = {name.rsplit(".", 1)[-1] for name in modules}
         for key in sorted(config.target_modules):
             if not _named(key, modules):
                 _warn_of("target_modules", key, endings)
+
+
+def outside_saved(names: Iterable[str], modules: Mapping[str, nn.Module]) -> set[str]:
+    """Leave out what adapters of the model train in full, and what is inside of that.
+
+    Args:
+        names: names of modules.
+        modules: the model's modules by name.
+
+    Returns:
+        The other names.
+    """
+    return {name for name in names if _saved_in(name, modules) is None}
+
+
+def check_saved(config: Any, model: nn.Module, adapter_name: str) -> None:
+    """Refuse modules to save that cannot be trained in full, and warn of names that mean none.
+
+    Args:
+        config: a method's config.
+        model: the model, with the adapters that it has already.
+        adapter_name: the new adapter's name.
+
+    Raises:
+        ConfigError: naming the module, and what is in the way.
+
+    Warns:
+        UserWarning: a name is that of no module.
+    """
+    modules = dict(model.named_modules())
+    for key in config.modules_to_save or ():
+        if adapter_name.endswith(key):
+            raise ConfigError(
+                f"`modules_to_save` must name modules of the model, but {key!r} is the end of the adapter's "
+                f"own name {adapter_name!r} too, by which modules of the adapter are named. Choose another "
+                "name for the adapter, or give more of the module's name."
+            )
+        # As peft does: the end of a name, also of its last word.
+        found = [name for name in modules if name and name.endswith(key)]
+        if not found and key not in _HEADS_OF_TASKS:
+            _warn_of("modules_to_save", key, {name.rsplit(".", 1)[-1] for name in modules})
+        for name in found:
+            if (reason := _not_saved_because(name, modules)) is not None:
+                raise ConfigError(
+                    f"`modules_to_save` must name modules that can be trained in full, but {key!r} is the "
+                    f"end of {name}, {reason}. Name another module, or more of the name of the one that is "
+                    "meant."
+                )
+
+
+def _not_saved_because(name: str, modules: Mapping[str, nn.Module]) -> str | None:
+    module = modules[name]
+    if isinstance(module, _NEVER_CALLED):
+        return f"a {type(module).__name__}, which is never called"
+    if isinstance(module, AuxiliaryTrainingWrapper):
+        return None
+    if (owner := _saved_in(name, modules)) is not None:
+        return f"inside {owner}, which another adapter trains in full"
+    if any(isinstance(part, BaseTunerLayer) for part in module.modules()):
+        return "which has an adapter, or has modules with one"
+    if any(isinstance(modules[above], BaseTunerLayer) for above in _above(name)):
+        return "a part of an adapter"
+    return None
+
+
+def _above(name: str) -> list[str]:
+    """Names of the modules that a module is in, the nearest last; of the model itself none."""
+    parts = name.split(".")
+    return [".".join(parts[:length]) for length in range(1, len(parts))]
+
+
+def _saved_in(name: str, modules: Mapping[str, nn.Module]) -> str | None:
+    """The module that peft has wrapped to train it in full, if this is it or a part of it."""
+    for candidate in [*_above(name), name]:
+        if isinstance(modules.get(candidate), AuxiliaryTrainingWrapper):
+            return candidate
+    return None
 
 
 def why_no_target(config: Any, modules: Mapping[str, nn.Module], possible: Iterable[str]) -> str:
@@ -142,20 +227,4 @@ def _check_exclusions(config: Any, modules: Mapping[str, nn.Module], targets: Se
                     f"`exclude_modules` must name the modules that would get an adapter, but {key!r} is "
                     f"{name}, and a name in a list does not reach what is inside, such as {inside}. Give a "
                     f"regular expression for whole names instead: exclude_modules: {pattern!r}."
-                )
-
-
-def _check_saved(config: Any, modules: Mapping[str, nn.Module]) -> None:
-    endings = {name.rsplit(".", 1)[-1] for name in modules}
-    for key in config.modules_to_save or ():
-        # As peft does: the end of a name, also of its last word.
-        found = [name for name in modules if name.endswith(key)]
-        if not found and key not in _HEADS_OF_TASKS:
-            _warn_of("modules_to_save", key, endings)
-        for name in found:
-            if isinstance(modules[name], _NEVER_CALLED):
-                raise ConfigError(
-                    f"`modules_to_save` must name modules that are called, but {key!r} is the end of {name}, "
-                    f"a {type(modules[name]).__name__}. Name the modules inside it, or more of the name of "
-                    "the one that is meant."
                 )

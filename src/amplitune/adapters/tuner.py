@@ -20,7 +20,7 @@ from amplitune.adapters.layers.mixed_batch import mixed_batch
 from amplitune.adapters.layers.quantized_base import quantized_linear_names
 from amplitune.adapters.layers.tied_weights import untie
 from amplitune.adapters.patterns import check_patterns_match
-from amplitune.adapters.targets import check_targets, why_no_target
+from amplitune.adapters.targets import check_saved, check_targets, outside_saved, why_no_target
 from amplitune.errors import ConfigError, check_choice, near_matches
 
 
@@ -66,9 +66,10 @@ class AdapterTuner(BaseTuner):
         # peft does so as well, but only after this check, and without linear layers of other classes.
         asked = peft_config.target_modules
         _maybe_include_all_linear_layers(peft_config, model)
-        if peft_config.target_modules is not asked:
-            peft_config.target_modules |= quantized_linear_names(model)
         modules = _own_modules(model)
+        if peft_config.target_modules is not asked:
+            names = peft_config.target_modules | quantized_linear_names(model)
+            peft_config.target_modules = outside_saved(names, modules)
         targets = [name for name in modules if self._check_target_module_exists(peft_config, name)]
         check_targets(peft_config, modules, targets)
         for name in targets:
@@ -80,6 +81,7 @@ class AdapterTuner(BaseTuner):
         _check_adapter_name(adapter_name)
         config: Any = self.peft_config[adapter_name]
         check_readable(config)
+        check_saved(config, model, adapter_name)
         trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         try:
             super().inject_adapter(model, adapter_name, *args, **kwargs)
