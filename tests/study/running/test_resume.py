@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tests.study.finished_run import events, finish, without_times
 from tests.study.tiny_models import run_spec
 
 from amplitune.errors import ConfigError
@@ -16,11 +17,6 @@ from amplitune.study.running.run import run
 from amplitune.study.running.rundir import RunDirectory, partial_folder
 from amplitune.study.running.trainers import WEIGHTS
 from amplitune.study.settings.config import RunSpec
-
-TIMES = {
-    *("seconds", "step_seconds", "train_seconds", "tokens_per_second", "generation_tokens_per_second"),
-    "peak_memory_bytes",
-}
 
 # 16 examples in batches of 4: the second epoch begins at step 4.
 TRAINING = {"max_steps": 7, "logging_steps": 2, "eval_steps": 3, "save_steps": 2, "learning_rate": 1e-2}
@@ -41,20 +37,6 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 
 class Killed(BaseException):
     """What stands for the end of a process: nothing catches it."""
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(folder: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in event.items() if key not in TIMES} for event in events(folder)]
-
-
-def finish(spec: RunSpec, directory: Path) -> Path:
-    status = run(spec, directory, Path("study.yaml"))
-    assert status["reason"] is None
-    return directory / spec.folder
 
 
 def kill(spec: RunSpec, directory: Path, phase: str, step: int = 0) -> Path:

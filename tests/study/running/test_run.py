@@ -8,6 +8,7 @@ import peft
 import pytest
 import torch
 import yaml
+from tests.study.finished_run import events, finish, without_times
 from tests.study.tiny_models import run_spec, study_values
 
 from amplitune.errors import ConfigError, DataError
@@ -20,29 +21,10 @@ from amplitune.study.settings.config import RunSpec
 from amplitune.study.settings.study_file import load_study
 from amplitune.study.stored.results import load_results
 
-MEASURED = {
-    *("seconds", "step_seconds", "train_seconds", "tokens_per_second", "generation_tokens_per_second"),
-    "peak_memory_bytes",
-}
-
-
-def events(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_times(folder: Path) -> list[dict[str, Any]]:
-    return [{key: value for key, value in event.items() if key not in MEASURED} for event in events(folder)]
-
-
-def done(spec: RunSpec, directory: Path) -> Path:
-    status = run(spec, directory, Path("study.yaml"))
-    assert status["reason"] is None
-    return directory / spec.folder
-
 
 def test_the_files_of_a_run_are_those_of_the_design(tiny: Path, tmp_path: Path) -> None:
     spec = run_spec(tiny, "qaa")
-    folder = done(spec, tmp_path)
+    folder = finish(spec, tmp_path)
     assert {path.name for path in folder.iterdir()} == {
         *("run.resolved.yaml", "command.txt", "env.json", "metrics.jsonl", "predictions.jsonl"),
         *("modules.jsonl", "status.json", "adapter"),
@@ -85,18 +67,18 @@ def test_the_same_seed_gives_the_same_numbers(tiny: Path, tmp_path: Path, method
     # Dropout draws numbers too.
     config = {"lora_dropout": 0.3} if method in ("lora", "sora") else {}
     spec = run_spec(tiny, {"method": method, "config": config}, model)
-    first = done(spec, tmp_path / "first")
+    first = finish(spec, tmp_path / "first")
     torch.rand(100)
-    second = done(spec, tmp_path / "second")
+    second = finish(spec, tmp_path / "second")
     assert without_times(first) == without_times(second)
     assert (first / "predictions.jsonl").read_bytes() == (second / "predictions.jsonl").read_bytes()
-    other = done(spec.model_copy(update={"seed": 1}), tmp_path / "first")
+    other = finish(spec.model_copy(update={"seed": 1}), tmp_path / "first")
     losses = [[e["loss"] for e in events(folder) if e["event"] == "train"] for folder in (first, other)]
     assert losses[0] != losses[1]
 
 
 def test_the_untouched_model_is_scored_and_not_trained(tiny: Path, tmp_path: Path) -> None:
-    folder = done(run_spec(tiny, "base"), tmp_path)
+    folder = finish(run_spec(tiny, "base"), tmp_path)
     assert [event["event"] for event in events(folder)] == ["test", "efficiency"]
     efficiency = events(folder)[1]
     assert efficiency["trainable_parameters"] == 0
@@ -112,7 +94,7 @@ def test_a_stored_adapter_loads_with_peft_and_predicts_the_same(
     tiny: Path, tmp_path: Path, method: str, model: str
 ) -> None:
     spec = run_spec(tiny, method, model, training={"learning_rate": 3e-2})
-    folder = done(spec, tmp_path)
+    folder = finish(spec, tmp_path)
     task, tokenizer = load_task(spec.task), load_tokenizer(spec)
     base = load_model(spec, load_config(spec, tokenizer, task.labels))
     loaded = peft.PeftModel.from_pretrained(base, str(folder / "adapter"))
@@ -126,7 +108,7 @@ def test_a_stored_adapter_loads_with_peft_and_predicts_the_same(
 
 def test_a_fully_fine_tuned_model_is_kept_whole(tiny: Path, tmp_path: Path) -> None:
     spec = run_spec(tiny, "full", training={"learning_rate": 1e-2})
-    folder = done(spec, tmp_path)
+    folder = finish(spec, tmp_path)
     task, tokenizer = load_task(spec.task), load_tokenizer(spec)
     stored = spec.model_copy(update={"model_name_or_path": str(folder / "model")})
     model = load_model(stored, load_config(stored, tokenizer, None))
@@ -137,7 +119,7 @@ def test_a_fully_fine_tuned_model_is_kept_whole(tiny: Path, tmp_path: Path) -> N
 
 
 def test_adapters_need_not_be_kept(tiny: Path, tmp_path: Path) -> None:
-    folder = done(run_spec(tiny, "lora", save_adapters=False), tmp_path)
+    folder = finish(run_spec(tiny, "lora", save_adapters=False), tmp_path)
     assert not (folder / "adapter").exists()
     assert events(folder)[-1]["adapter_bytes"] > 0
 
@@ -167,7 +149,7 @@ def test_a_task_that_cannot_be_read_leaves_no_folder(tiny: Path, tmp_path: Path)
 
 def test_a_run_is_never_overwritten(tiny: Path, tmp_path: Path) -> None:
     spec = run_spec(tiny, "base")
-    folder = done(spec, tmp_path)
+    folder = finish(spec, tmp_path)
     before = (folder / "status.json").stat().st_mtime_ns
     with pytest.raises(ConfigError, match="is there already"):
         run(spec, tmp_path, Path("study.yaml"))

@@ -1,6 +1,5 @@
 """Training by each method: what it may change, the optimizer, SoRA's proximal step, what is saved."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import peft
@@ -11,17 +10,7 @@ from transformers import Trainer
 
 from amplitune.study.running.models import load_config, load_model
 
-
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(autouse=True)
-def deterministic() -> Iterator[None]:
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
+pytestmark = pytest.mark.usefixtures("deterministic")
 
 
 @pytest.mark.parametrize("model", ["llama", "gpt2", "bert"])
