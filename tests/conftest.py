@@ -19,6 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same guard that the child processes of some tests get.
 runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
 
+# Not while the libraries and tests are imported: nothing of that is garbage.
+gc.disable()
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -26,6 +29,7 @@ def pytest_collection_finish() -> None:
     """Leave what is imported by now out of garbage collections, with which each training begins."""
     gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def pytest_unconfigure() -> None:

@@ -5,8 +5,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,19 +157,20 @@ def by_two(without_dropout: Path, tmp_path_factory: pytest.TempPathFactory) -> C
     return lambda case: directory / case.name
 
 
-@pytest.fixture
-def by_one(without_dropout: Path, tmp_path: Path) -> Iterator[Callable[[Case], Path]]:
-    """Does a case in this process."""
-    threads = torch.get_num_threads()
+@pytest.fixture(scope="module")
+def by_one(without_dropout: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Case], Path]:
+    """Does a case in this process, once for replicas and shards."""
+    folders: dict[str, Path] = {}
 
     def do(case: Case) -> Path:
-        spec = case.spec(without_dropout, 1)
-        assert run(spec, tmp_path, Path("study.yaml"))["reason"] is None
-        return tmp_path / spec.folder
+        name = replace(case, distributed="ddp", killed=False).name
+        if name not in folders:
+            directory, spec = tmp_path_factory.mktemp("one"), case.spec(without_dropout, 1)
+            assert run(spec, directory, Path("study.yaml"))["reason"] is None
+            folders[name] = directory / spec.folder
+        return folders[name]
 
-    yield do
-    torch.use_deterministic_algorithms(False)
-    torch.set_num_threads(threads)
+    return do
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

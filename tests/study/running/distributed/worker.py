@@ -1,5 +1,6 @@
 """A process of a group that does several runs one after the other, so that tests pay for its start once."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -34,6 +35,8 @@ class KilledFiles(RunFiles):
 def main(rank: int, size: int, port: int, jobs: list[str]) -> None:
     """Do each job, a run's folder with its settings; one that begins with "killed:" is left unfinished."""
     end_with_parent()
+    # Each training begins with a garbage collection, which need not look at all that is imported.
+    gc.freeze()
     store = TCPStore("127.0.0.1", port, is_master=False)
     for number, job in enumerate(jobs):
         folder = Path(job.removeprefix("killed:"))
