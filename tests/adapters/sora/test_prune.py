@@ -191,7 +191,12 @@ def test_what_cannot_be_pruned(llama: Architecture, wrap: Wrap) -> None:
     with pytest.raises(ConfigError, match="Did you mean 'default'"):
         prune_to_lora(model, "defualt")
     model.merge_adapter()
-    with pytest.raises(ConfigError, match="must not be merged when it is pruned"):
+    with pytest.raises(ConfigError, match=r"No adapter must be merged .* but \['default'\] are"):
+        prune_to_lora(model)
+    model.unmerge_adapter()
+    model.add_adapter("other", SoRAConfig(target_modules=["o_proj"]))
+    model.merge_adapter(["other"])
+    with pytest.raises(ConfigError, match=r"as the base model would keep it, but \['other'\] are"):
         prune_to_lora(model)
     model.unmerge_adapter()
     assert isinstance(prune_to_lora(model), PeftModel)

@@ -233,7 +233,7 @@ def test_an_optimizer_whose_state_cannot_be_cut(llama: Architecture, wrap: Wrap,
     optimizer = create_sora_optimizer(model, torch.optim.Adafactor, lr=1e-2)
     train(model, optimizer, tokens)
     keep_ranks(model, [2, 0, 1, 3])
-    with pytest.raises(ConfigError, match=r"`optimizer` must keep tensors .* Adafactor has 'row_var'"):
+    with pytest.raises(ConfigError, match=r"`optimizer` must keep plain tensors .* Adafactor has 'row_var'"):
         prune_gates(model, optimizer)
     assert [len(layer.sora_gate["default"]) for layer in layers(model)] == [4, 4, 4, 4]
     assert prune_gates(model) == 9
@@ -244,6 +244,22 @@ def test_what_has_no_gates(llama: Architecture, wrap: Wrap) -> None:
         prune_gates(llama.model())
     with pytest.raises(ConfigError, match="Did you mean 'default'"):
         prune_gates(wrap("sora", llama), adapter_name="defualt")
+
+
+def test_moments_of_another_kind_of_tensor(llama: Architecture, wrap: Wrap, tokens: Tensor) -> None:
+    """torchao keeps those of large parameters in subclasses of 8 bits."""
+
+    class Quantised(Tensor):
+        pass
+
+    model = wrap("sora", llama, r=4)
+    optimizer = create_sora_optimizer(model, lr=1e-2)
+    train(model, optimizer, tokens)
+    keep_ranks(model, [2, 0, 1, 3])
+    state = optimizer.state[layers(model)[0].sora_A["default"]]
+    state["exp_avg"] = state["exp_avg"].as_subclass(Quantised)
+    with pytest.raises(ConfigError, match=r"must keep plain tensors .*'exp_avg' \(Quantised \(4, 24\)\)"):
+        prune_gates(model, optimizer)
 
 
 @pytest.mark.parametrize("options", [{}, {"fused": True}], ids=["plain", "fused"])

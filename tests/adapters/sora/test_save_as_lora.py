@@ -109,16 +109,19 @@ def add_as_vllm_does(base: Any, folder: Path, max_lora_rank: int) -> None:
             weight.add_(delta if isinstance(module, nn.Linear) else delta.T)
 
 
-@pytest.mark.parametrize("name", ["llama", "llama with patterns", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "llama with patterns", "llama with its head", "gpt2"])
 def test_vllms_reader(
     llama: Architecture, gpt2: Architecture, wrap: Wrap, tokens: Tensor, tmp_path: Path, name: str
 ) -> None:
     architecture = gpt2 if name == "gpt2" else llama
-    patterns: dict[str, Any] = PATTERNS if "patterns" in name else {}
+    fields: dict[str, Any] = PATTERNS if "patterns" in name else {}
     ranks = MIXED[architecture.name]
-    model = sparse(wrap, architecture, ranks, **patterns)
+    if "head" in name:
+        fields, ranks = {"target_modules": [*architecture.targets, "lm_head"]}, [*ranks, 3]
+    model = sparse(wrap, architecture, ranks, **fields)
     expected = logits(model, tokens)
-    save_as_lora(model, tmp_path)
+    # Without this, the head's own weight would lie in the file, as peft puts it there.
+    save_as_lora(model, tmp_path, save_embedding_layers=False)
     base = architecture.model()
     assert (logits(base, tokens) - expected).abs().max() > 1e-3
     add_as_vllm_does(base, tmp_path, max_lora_rank=max(ranks))

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors.torch import save_file
@@ -31,20 +32,21 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
     as it has gates: `r` is the largest number of them, `rank_pattern` and `alpha_pattern` have the others, so
     that the scale is 1 with and without the patterns. A module without gates is no target any more. Any PEFT
     tool loads the result, amplitune need not be installed; vLLM does with a `max_lora_rank` of at least `r`,
-    if there are no modules to save and no trained biases, which it refuses in any LoRA.
+    if there are no modules to save and no trained biases, which it refuses in any LoRA, nor whole embeddings
+    (`save_embedding_layers=False` where the result is saved).
 
     As with `merge_and_unload`, the base model moves into the result and its other adapters are lost: go on
     with the returned model, not with `model`.
 
     Args:
-        model: a PeftModel with a SoRA adapter, not merged.
+        model: a PeftModel with a SoRA adapter, none merged.
         adapter_name: the adapter; the result has it under the same name, trainable.
 
     Returns:
         A LoRA PeftModel of the same task type.
 
     Raises:
-        ConfigError: no such SoRA adapter, it is merged, all of its gates are zero, or peft's LoRA of a layer
+        ConfigError: no such SoRA adapter, one is merged, all of its gates are zero, or peft's LoRA of a layer
             would compute something else: around convolutions with a dilation or a padding mode, around the
             output of a MultiheadAttention in some versions, in a TransformerEncoderLayer; `model` is
             unchanged.
@@ -82,18 +84,27 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
     return lora
 
 
-def save_as_lora(model: PeftModel, save_directory: str | Path, adapter_name: str = "default") -> None:
+def save_as_lora(
+    model: PeftModel,
+    save_directory: str | Path,
+    adapter_name: str = "default",
+    *,
+    save_embedding_layers: Literal["auto"] | bool = "auto",
+) -> None:
     """Save what `prune_to_lora` would give and leave the model as it is, to train on.
 
     Args:
-        model: a PeftModel with a SoRA adapter, not merged.
+        model: a PeftModel with a SoRA adapter, none merged.
         save_directory: the folder for adapter_config.json and adapter_model.safetensors; made if need be.
         adapter_name: the adapter.
+        save_embedding_layers: as in peft's `save_pretrained`: "auto" also writes the base weights of
+            embed_tokens and lm_head where these are targets or have been resized; False never does, which
+            vLLM asks for.
 
     Raises:
         ConfigError: as in `prune_to_lora`; nothing is written.
     """
-    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers="auto")
+    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers)
     lora_config.inference_mode = True
     lora_config.save_pretrained(str(save_directory), auto_mapping_dict=_auto_mapping(model, lora_config))
     whole = {key: value.contiguous() for key, value in tensors.items()}
@@ -132,10 +143,12 @@ def _as_lora(
     layers = {
         plain_name(name.removeprefix(_PREFIX)): layer for name, layer in sora_layers(model, adapter_name)
     }
-    if any(layer.merged for layer in layers.values()):
+    tuner_layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    merged = sorted({name for layer in tuner_layers for name in layer.merged_adapters})
+    if merged:
         raise ConfigError(
-            f"Adapter {adapter_name!r} must not be merged when it is pruned, but is. Call "
-            "model.unmerge_adapter() first."
+            f"No adapter must be merged when one is pruned, as the base model would keep it, but {merged} "
+            "are. Call model.unmerge_adapter() first."
         )
     for name, layer in layers.items():
         check_whole(name, layer, adapter_name)

@@ -194,15 +194,16 @@ def _cut_state(cut: _Cut, optimizer: Optimizer) -> dict[str, Tensor]:
     """Cut the moments that an optimizer has of a parameter, without changing them yet."""
     cut_tensors = {}
     for key, value in optimizer.state.get(cut.parameter, {}).items():
-        if isinstance(value, Tensor) and value.shape == cut.parameter.shape:
+        # A subclass, such as torchao's of 8 bits, has what it computes with in other tensors.
+        if type(value) in (Tensor, nn.Parameter) and value.shape == cut.parameter.shape:
             cut_tensors[key] = cut.of(value)
         elif isinstance(value, Tensor | list | dict) and not (
             isinstance(value, Tensor) and value.numel() == 1
         ):
-            shape = f" of shape {tuple(value.shape)}" if isinstance(value, Tensor) else ""
+            kind = type(value).__name__ + (f" {tuple(value.shape)}" if isinstance(value, Tensor) else "")
             raise ConfigError(
-                f"`optimizer` must keep tensors of its parameters' shapes to be pruned with them, but "
-                f"{type(optimizer).__name__} has {key!r}{shape} for {cut.name} of shape "
+                f"`optimizer` must keep plain tensors of its parameters' shapes to be pruned with them, but "
+                f"{type(optimizer).__name__} has {key!r} ({kind}) for {cut.name} of shape "
                 f"{tuple(cut.parameter.shape)}. Use an optimizer such as torch.optim.AdamW, or prune without "
                 "`optimizer` and create a new one."
             )
