@@ -44,7 +44,7 @@ def check_targets(config: Any, modules: Mapping[str, nn.Module], targets: Sequen
     if targets and isinstance(config.target_modules, set):
         endings = {name.rsplit(".", 1)[-1] for name in modules}
         for key in sorted(config.target_modules):
-            if not _named(key, modules):
+            if key not in modules and not _named(key, modules):
                 _warn_of("target_modules", key, endings)
 
 

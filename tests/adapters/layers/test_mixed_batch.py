@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from tests.adapters.conftest import Architecture, MakeConfig, Wrap
+from peft import get_peft_model
+from tests.adapters.conftest import METHODS, VOCABULARY, Architecture, MakeConfig, Wrap
 from torch import Tensor
-from transformers import GenerationConfig
+from transformers import GenerationConfig, OPTConfig, OPTForCausalLM
 
 from amplitune.errors import ConfigError
 
@@ -111,6 +112,21 @@ def test_an_adapter_that_does_not_fit_its_batch_is_an_error(two: Any, tokens: Te
     with pytest.raises(ConfigError, match="in training mode"):
         two.train()(tokens, adapter_names=NAMES)
     assert all(not module._forward_pre_hooks for module in two.modules())
+
+
+def test_a_layer_that_gets_all_tokens_in_one_dimension_has_no_rows(method: str, tokens: Tensor) -> None:
+    config = OPTConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=8,
+        word_embed_proj_dim=8,
+        ffn_dim=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=16,
+    )
+    model = get_peft_model(OPTForCausalLM(config), METHODS[method](target_modules=["q_proj", "fc1"])).eval()
+    with pytest.raises(ConfigError, match=r"3 and 21 .*tokens of all rows in one dimension, as in OPT's MLP"):
+        model(tokens, adapter_names=["default"] * 3)
 
 
 def test_merged_adapters_cannot_be_mixed(llama: Architecture, wrap: Wrap, tokens: Tensor) -> None:

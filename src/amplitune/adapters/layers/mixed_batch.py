@@ -53,7 +53,8 @@ def check_mixed_batch(adapter_names: Sequence[str], rows: int, merged: bool) -> 
             "Length of `adapter_names` should be the same as the number of inputs, but got "
             f"{len(adapter_names)} and {rows} respectively. Name an adapter for each row, or '{BASE}'; where "
             "generation is to make several rows of each, say so in the call, with `num_beams` or "
-            "`num_return_sequences`."
+            "`num_return_sequences`. A module that gets the tokens of all rows in one dimension, as in OPT's "
+            "MLP and in mixtures of experts, cannot be in such a batch: leave it out of `target_modules`."
         )
     if merged:
         raise ConfigError(
