@@ -158,12 +158,18 @@ def quantised(scheme: Scheme, merging: bool) -> Callable[[str], None]:
 
 
 IMAGES = torch.randn(2, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+CHANNELS = torch.randn(2, 4, 6, 6, generator=torch.Generator().manual_seed(3))
 SERIES = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(2))
 
 TRIALS = (
     Trial(LAYERS, "`nn.Linear`", kind(lambda: nn.Linear(8, 4), SERIES)),
     Trial(LAYERS, "GPT-2's `Conv1D`", conv1d),
     Trial(LAYERS, "`nn.Conv2d`", kind(lambda: nn.Conv2d(3, 4, 3, stride=2, padding=1), IMAGES)),
+    Trial(
+        LAYERS,
+        "`nn.Conv2d(groups=2)`",
+        kind(lambda: nn.Conv2d(4, 6, 3, groups=2), CHANNELS),
+    ),
     Trial(
         LAYERS,
         "`nn.Embedding`",

@@ -9,10 +9,13 @@ from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
-from amplitune import QAAConfig, SoRAConfig
+from amplitune import QAAConfig, SoRAConfig, create_sora_optimizer
 
 CONFIGS: dict[str, type[Any]] = {"LoRA": LoraConfig, "QAA": QAAConfig, "SoRA": SoRAConfig}
 """The columns: peft's own LoRA, and ours."""
+
+TRAINING = "Training"
+"""The group of rows that several modules hold."""
 
 TOKENS = torch.tensor([[3, 1, 4, 1, 5], [9, 2, 6, 5, 3]])
 
@@ -66,12 +69,21 @@ def gpt2() -> Any:
     return GPT2LMHeadModel(settings).eval()
 
 
-def wrapped(method: str, seed: int = 1, **fields: Any) -> Any:
-    """Wrap the tiny Llama; the adapter depends on the seed."""
-    torch.manual_seed(seed)
-    base = llama()
+def wrapped(method: str, seed: int = 1, base: Any = None, **fields: Any) -> Any:
+    """Wrap the tiny Llama, or another model; the adapter depends on the seed."""
+    base = llama() if base is None else base
     torch.manual_seed(seed)
     return get_peft_model(base, config(method, task_type="CAUSAL_LM", **fields)).eval()
+
+
+def optimizer_for(
+    method: str, model: nn.Module, optimizer_cls: type[torch.optim.Optimizer] = torch.optim.SGD
+) -> torch.optim.Optimizer:
+    """Make the optimizer of a method: SoRA's with its proximal step, a plain one for the others."""
+    lr = 0.1 if optimizer_cls is torch.optim.SGD else 0.02
+    if method == "SoRA":
+        return create_sora_optimizer(model, optimizer_cls, lr=lr, sparse_lambda=0.02)
+    return optimizer_cls([p for p in model.parameters() if p.requires_grad], lr=lr)  # type: ignore[call-arg]
 
 
 @torch.no_grad()
