@@ -152,6 +152,7 @@ def _name_adapters(
     module: nn.Module, args: Any, kwargs: dict[str, Any], *, adapter_names: list[str], repeats: int
 ) -> tuple[Any, dict[str, Any]]:
     # An encoder sees each row once, the decoder that generates from it each row as often as it is repeated.
-    if args and len(args[0]) == repeats * len(adapter_names):
+    x = args[0] if args else None
+    if isinstance(x, Tensor) and x.dim() and len(x) == repeats * len(adapter_names):
         adapter_names = [name for name in adapter_names for _ in range(repeats)]
     return args, kwargs | {"adapter_names": adapter_names}
