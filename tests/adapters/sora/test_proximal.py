@@ -255,6 +255,19 @@ def test_half_precision_gates_are_an_error(llama: Architecture, wrap: Wrap) -> N
         create_sora_optimizer(wrap("sora", llama).to(torch.bfloat16), lr=1e-3)
 
 
+def test_gates_that_are_cast_afterwards_are_an_error_before_the_step() -> None:
+    """As trl's SFTTrainer casts the adapter of a quantised model."""
+    model = network(sparse_lambda=3e-4)
+    optimizer = create_sora_optimizer(model, torch.optim.SGD, lr=0.1)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.bfloat16()
+    model(torch.randn(8, 6, dtype=torch.bfloat16)).square().mean().backward()
+    before = gates(model)
+    with pytest.raises(ConfigError, match=r"must be float32 or wider, but are torch\.bfloat16.*SFTTrainer"):
+        optimizer.step()
+    assert torch.equal(gates(model), before)
+
+
 def test_gate_sparsity() -> None:
     model = network()
     first, second = (m for m in model.modules() if isinstance(m, SoRALayer))

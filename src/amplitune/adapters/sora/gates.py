@@ -177,7 +177,7 @@ def trainable_gates(model: nn.Module) -> list[TrainableGates]:
                     f"`model` must have the config of adapter {adapter_name!r}, which says how gates shrink, "
                     f"but {name} belongs to no PeftModel in it. Give the whole PeftModel."
                 )
-            _check_width(adapter_name, gate)
+            check_width(adapter_name, gate)
             group = TrainableGates(adapter_name, config, [])
             found.setdefault((id(config), adapter_name), group).parameters.append(gate)
     if not found:
@@ -193,12 +193,20 @@ def trainable_gates(model: nn.Module) -> list[TrainableGates]:
     return list(found.values())
 
 
-def _check_width(adapter_name: str, gate: Tensor) -> None:
-    if torch.finfo(gate.dtype).bits < 32:
+def check_width(adapter_name: str, gate: Tensor) -> None:
+    """Raise ConfigError if a gate is narrower than float32.
+
+    Args:
+        adapter_name: the adapter, for the message.
+        gate: the gate.
+    """
+    if gate.dtype.itemsize < 4:
         raise ConfigError(
             f"The gates of adapter {adapter_name!r} must be float32 or wider, but are {gate.dtype}: a "
             "threshold of 3e-4 is rounded away there. Cast the base model before wrapping it, not the "
-            "wrapped model, and leave `autocast_adapter_dtype` at its default."
+            "wrapped model, and leave `autocast_adapter_dtype` at its default. trl's SFTTrainer casts the "
+            "adapter of a quantised model: afterwards set `parameter.data = parameter.data.float()` for the "
+            "trainable ones."
         )
 
 

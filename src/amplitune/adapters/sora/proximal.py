@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from amplitune.adapters.sora.config import PROXIMAL_FIELDS, SoRAConfig, check_proximal_fields
-from amplitune.adapters.sora.gates import trainable_gates
+from amplitune.adapters.sora.gates import check_width, trainable_gates
 from amplitune.adapters.weight_decay import weight_decay_groups
 from amplitune.errors import ConfigError
 
@@ -155,11 +155,13 @@ class _OncePerStep:
         self.due = True
 
     def check_state(self, group: dict[str, Any]) -> None:
-        """Raise where gates were removed without the optimizer, or its state is from before or after that.
+        """Raise where gates are cast or removed since, or the state is from before or after a removal.
 
         A fused step would take moments of other gates. What DeepSpeed steps are copies, FSDP 1 has parts.
         """
         gates = group["params"]
+        for gate in gates:
+            check_width(group["sora_adapter"], gate)
         if not all(id(gate) in self.gates and not hasattr(gate, "_fsdp_flattened") for gate in gates):
             return
         found = sum(gate.numel() for gate in gates)
