@@ -1,8 +1,8 @@
-"""The Triton kernels against the reference, case by case, in a process of its own: `triton_cases.py GROUP`.
+"""The Triton kernels against the reference, case by case, in a process of its own: `triton_cases.py GROUPS`.
 
 With TRITON_INTERPRET=1 the kernels run in Triton's interpreter. That has to be set before Triton is imported,
-which importing torch may do, so a process that runs other tests is too late. Prints a JSON list of
-[case, largest error, error allowed].
+which importing torch may do, so a process that runs other tests is too late. Prints, as JSON, a list
+of [case, largest error, error allowed] for each group.
 """
 
 import json
@@ -244,4 +244,4 @@ GROUPS: dict[str, Callable[[], Iterator[Case]]] = {
 }
 
 if __name__ == "__main__":
-    json.dump(list(GROUPS[sys.argv[1]]()), sys.stdout)
+    json.dump({group: list(GROUPS[group]()) for group in sys.argv[1:]}, sys.stdout)
