@@ -26,10 +26,10 @@ def server() -> Iterator[ForkServer]:
 
 
 def waiting(server: ForkServer, folder: Path) -> ForkedProcess:
-    """A command that lives until it is ended: it reads a study from a pipe that nobody writes to."""
-    fifo = folder / "study.yaml"
-    os.mkfifo(fifo)
-    process = server.start([*PREFIX, "tune", str(fifo), "--method", "x", "--supervised"], folder / "log")
+    """A command that lives until it is ended: it reads a study of more lines than it can parse in minutes."""
+    study = folder / "study.yaml"
+    study.write_text("- 1\n" * 5_000_000)
+    process = server.start([*PREFIX, "tune", str(study), "--method", "x", "--supervised"], folder / "log")
     assert process.began.wait(60)
     return process
 
@@ -62,6 +62,7 @@ def test_forks_run_beside_each_other_and_end_on_a_signal(server: ForkServer, tmp
     for folder in folders:
         folder.mkdir()
     processes = [waiting(server, folder) for folder in folders]
+    time.sleep(0.5)
     assert [process.poll() for process in processes] == [None, None]
     for process, number in zip(processes, (signal.SIGTERM, signal.SIGKILL), strict=True):
         process.send_signal(number)
