@@ -18,9 +18,9 @@ study: $(VENV)/installed
 	$(OFFLINE) $(BIN)/amplitune compare --bundled -o bundled
 
 # Everything that CI runs: format, lint, types, import contracts, tests, docstring examples. Three workers, because many tests
-# wait for processes that they start.
+# wait for processes that they start; tests/conftest.py puts the files in their order.
 test: $(VENV)/developed $(QUANTIZED)/installed browser lint
-	$(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile -q -rs --ignore=tests/adapters/layers/quantized
+	$(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q -rs --ignore=tests/adapters/layers/quantized
 	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/layers/quantized
 
 # peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some six minutes.

@@ -3,6 +3,7 @@
 import gc
 import os
 import runpy
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,14 @@ runpy.run_path(str(Path(__file__).parent / "offline" / "sitecustomize.py"))
 gc.disable()
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Parallel workers begin with what is slow, then with the fullest files: the last ones are short."""
+    if hasattr(config, "workerinput"):
+        slow = {item.path for item in items if item.get_closest_marker("slow")}
+        sizes = Counter(item.path for item in items)
+        items.sort(key=lambda item: (item.path not in slow, -sizes[item.path]))
 
 
 def pytest_collection_finish() -> None:

@@ -12,6 +12,8 @@ from tests.command_line import InProcess, amplitune, write_study
 
 from amplitune.commands import options
 
+pytestmark = pytest.mark.slow
+
 BROKEN = {"learning_rate": 1e30, "max_grad_norm": 1e30, "logging_steps": 1, "eval_steps": 4}
 
 

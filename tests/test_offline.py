@@ -11,6 +11,8 @@ import yaml
 from tests.command_line import environment
 from tests.study.tiny_models import study_values
 
+pytestmark = pytest.mark.slow
+
 
 def guarded(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run Python under the guard, in an environment that forbids nothing and has nothing cached."""

@@ -18,6 +18,8 @@ from tests.adapters.training_stacks.training import (
 )
 from tests.adapters.training_stacks.worker import jobs
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(jobs(Path()))
 
 

@@ -12,10 +12,13 @@ import torch
 
 CASES = Path(__file__).parent / "triton_cases.py"
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="Triton is not installed (pip install 'amplitune[triton]')",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("triton") is None,
+        reason="Triton is not installed (pip install 'amplitune[triton]')",
+    ),
+]
 
 
 VISITED = {"qubits": 175, "structures": 340, "rows": 137, "projection": 72}

@@ -21,6 +21,8 @@ from amplitune.study.running.rundir import read_progress
 from amplitune.study.settings.study_file import load_study, to_yaml
 from amplitune.study.stored.results import load_results
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[1] / "killing.py"
 
 KILLS, EARLY = 10, 4

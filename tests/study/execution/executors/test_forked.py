@@ -17,6 +17,8 @@ from amplitune.study.execution.executors.executor import Request
 from amplitune.study.execution.executors.forked import PREFIX, ForkedProcess, ForkServer
 from amplitune.study.execution.executors.local import LocalExecutor
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ForkServer]:

@@ -17,6 +17,8 @@ from amplitune.study.execution import supervision
 from amplitune.study.execution.executors.executor import LostJobError, Request
 from amplitune.study.execution.executors.ray_cluster import RayExecutor
 
+pytestmark = pytest.mark.slow
+
 RAY = pytest.importorskip("ray")
 
 

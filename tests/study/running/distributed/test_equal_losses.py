@@ -24,6 +24,8 @@ from amplitune.study.running.run import run
 from amplitune.study.settings.config import RunSpec
 from amplitune.study.settings.study_file import to_yaml
 
+pytestmark = pytest.mark.slow
+
 SCHEDULE = {"sparse_lambda": 1e-2, "lambda_schedule": "linear", "lambda_num_steps": 6, "lambda_end": 1e-1}
 
 # 16 examples in batches of 4: the second epoch begins at step 4. 4 examples of validation in batches of 3: of

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
 from tests.command_line import InProcess
 from tests.study.tiny_models import study_values
 
 from amplitune.commands import options
+
+pytestmark = pytest.mark.slow
 
 PATIENCE = 120.0
 
