@@ -1,14 +1,16 @@
-"""Patterns of depths, readouts, ranks and scales by module, and the refusal of a key with no effect."""
+"""Patterns of depths, readouts, ranks and scales by module: keys without effect, keys that overlap."""
 
+import re
 from typing import Any
 
 import pytest
 import torch
-from peft import PeftModel, get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model
 from tests.adapters.conftest import Architecture, MakeConfig, Wrap
 from torch import Tensor
 
 from amplitune import QAAConfig
+from amplitune.adapters.patterns import pattern_value
 from amplitune.adapters.qaa.layer import QAALayer
 from amplitune.adapters.qaa.stored_circuit import circuits_of, stored_circuits
 from amplitune.errors import ConfigError
@@ -104,3 +106,79 @@ def test_a_second_adapter_is_refused_for_a_key_without_effect(
         model.add_adapter("second", QAAConfig(target_modules=["q_proj"], depth_pattern={"o_proj": 2}))
     assert list(model.peft_config) == ["default"]
     assert torch.equal(model(tokens).logits, expected)
+
+
+LAST = r".*layers\.1\..*"
+WIDTHS = {"parts": ["a", "b"], "widths": [12, 12]}
+OTHER_WIDTHS = {"parts": ["a", "b"], "widths": [8, 16]}
+#: The keys in an order that a file, where they are sorted, does not keep.
+OVERLAPPING: list[tuple[str, dict[str, dict[str, Any]], str]] = [
+    ("sora", {"rank_pattern": {"q_proj": 2, LAST: 3}}, "has 2 for 'q_proj' and 3 for "),
+    ("sora", {"alpha_pattern": {"q_proj": 2, LAST: 64}}, "has 2 for 'q_proj' and 64 for "),
+    ("qaa", {"depth_pattern": {"q_proj": 2, LAST: 3}}, "has 2 for 'q_proj' and 3 for "),
+    ("qaa", {"readout_pattern": {"q_proj": "Z", LAST: ["X0"]}}, r"has 'Z' for 'q_proj' and \['X0'\] for "),
+    (
+        "qaa",
+        {
+            "fused_parts": {"q_proj": ["a"], LAST: ["b"]},
+            "fused_layouts": {"q_proj": WIDTHS, LAST: WIDTHS},
+        },
+        r"has \['a'\] for 'q_proj' and \['b'\] for ",
+    ),
+    (
+        "qaa",
+        {
+            "fused_parts": {"q_proj": ["a"], LAST: ["a"]},
+            "fused_layouts": {"q_proj": WIDTHS, LAST: OTHER_WIDTHS},
+        },
+        r"12\]\} for 'q_proj' and .*16\]\} for ",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "patterns", "message"), OVERLAPPING)
+def test_keys_whose_order_a_file_does_not_keep_are_refused_and_can_be_written_apart(
+    method: str,
+    patterns: dict[str, Any],
+    message: str,
+    llama: Architecture,
+    make_config: MakeConfig,
+    wrap: Wrap,
+    tokens: Tensor,
+    tmp_path: Any,
+) -> None:
+    model, targets = llama.model(), ["q_proj", "o_proj"]
+    before = list(model.state_dict())
+    with pytest.raises(
+        ConfigError, match=r"must give \S*layers\.1\S*q_proj one value .*" + message
+    ) as raised:
+        get_peft_model(model, make_config(method, llama, target_modules=targets, **patterns))
+    assert list(model.state_dict()) == before
+    written = re.search(r"write '(.*)' instead of '(.*)', or", str(raised.value).replace(r"\\", "\\"))
+    assert written is not None
+    apart, key = written.groups()
+    assert key == LAST
+    renamed = {
+        field: {apart if key == LAST else key: value for key, value in pattern.items()}
+        for field, pattern in patterns.items()
+    }
+    adapted = wrap(method, llama, target_modules=targets, **renamed)
+    expected = adapted(tokens).logits
+    for field, pattern in renamed.items():
+        assert pattern_value(pattern, "model.layers.1.self_attn.q_proj", None) == patterns[field]["q_proj"]
+    adapted.save_pretrained(tmp_path)
+    loaded = PeftModel.from_pretrained(llama.model(), str(tmp_path)).eval()
+    assert torch.equal(loaded(tokens).logits, expected)
+
+
+@pytest.mark.parametrize(
+    "pattern", [{LAST: 3, "q_proj": 2}, {"q_proj": 3, LAST: 3}], ids=["in a file's order", "of one value"]
+)
+def test_keys_that_overlap_alike_in_a_file_are_taken(
+    pattern: dict[str, int], llama: Architecture, wrap: Wrap, tokens: Tensor, tmp_path: Any
+) -> None:
+    model = wrap("qaa", llama, depth_pattern=pattern)
+    model.save_pretrained(tmp_path)
+    assert list(PeftConfig.from_pretrained(str(tmp_path)).depth_pattern) == sorted(pattern)
+    loaded = PeftModel.from_pretrained(llama.model(), str(tmp_path)).eval()
+    assert torch.equal(loaded(tokens).logits, model(tokens).logits)

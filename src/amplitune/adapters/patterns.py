@@ -15,6 +15,8 @@ Value = TypeVar("Value")
 def pattern_value(pattern: Mapping[str, Value], module_name: str, default: Value) -> Value:
     r"""Look a module's value up, as peft does: the first key that matches the name or its end after a dot.
 
+    `check_patterns_match` refuses keys that would give another value in the order in which they are saved.
+
     Args:
         pattern: names, endings or regular expressions -> values.
         module_name: the module's name in the model.
@@ -71,11 +73,15 @@ def check_pattern(argument: str, pattern: Any, check: Callable[[Any], object]) -
 
 
 def check_patterns_match(config: Any, module_names: Iterable[str]) -> None:
-    """Refuse a key that no module has its value from: it would be ignored in silence.
+    """Refuse a key that no module has its value from, and keys whose values depend on the order of a file.
+
+    A key without effect would be ignored in silence. peft sorts the keys when it writes a config: where
+    another of the keys that match a module came first then, the saved adapter would not compute what this
+    one does.
 
     Args:
         config: a method's config; its patterns are the mappings among its fields that end in "_pattern", and
-            `fused_parts`.
+            `fused_parts` and `fused_layouts`.
         module_names: the modules that get an adapter.
 
     Raises:
@@ -86,12 +92,18 @@ def check_patterns_match(config: Any, module_names: Iterable[str]) -> None:
         return
     for entry in dataclasses.fields(config):
         pattern = getattr(config, entry.name)
-        if not entry.name.endswith(("_pattern", "fused_parts")) or not isinstance(pattern, dict):
+        if not entry.name.endswith(("_pattern", "fused_parts", "fused_layouts")) or not isinstance(
+            pattern, dict
+        ):
             continue
         used = {get_pattern_key(list(pattern), name) for name in names}
         for key in pattern:
             if key not in used:
                 raise ConfigError(_unused(entry.name, key, list(pattern), names))
+        for name in names:
+            first, saved = (get_pattern_key(keys, name) for keys in (list(pattern), sorted(pattern)))
+            if first != saved and pattern[first] != pattern[saved]:
+                raise ConfigError(_ambiguous(entry.name, pattern, name, first, saved))
 
 
 def _unused(argument: str, key: str, keys: list[str], names: list[str]) -> str:
@@ -107,4 +119,14 @@ def _unused(argument: str, key: str, keys: list[str], names: list[str]) -> str:
     return (
         f"`{argument}` must have keys that take effect, but {key!r} has none: {first!r} comes before it and "
         f"matches {taken[0]} too. Put {key!r} first, or remove it."
+    )
+
+
+def _ambiguous(argument: str, pattern: Mapping[str, Any], name: str, first: str, saved: str) -> str:
+    apart = rf"^(?!(.*\.)?({first})$)(.*\.)?({saved})"
+    return (
+        f"`{argument}` must give {name} one value whatever the order of its keys, but has {pattern[first]!r} "
+        f"for {first!r} and {pattern[saved]!r} for {saved!r}, which both match it. The first counts, but the "
+        f"file of a saved adapter has its keys sorted, and there {saved!r} is the first. Let one of them "
+        f"leave the module out: write {apart!r} instead of {saved!r}, or the names of modules in full."
     )
