@@ -14,7 +14,7 @@ from transformers import GPTNeoXConfig, GPTNeoXForCausalLM
 
 from amplitune import QAAConfig, count_parameters
 from amplitune.adapters.fused import FusedLayout
-from amplitune.adapters.qaa.fused import FusedParts
+from amplitune.adapters.qaa.fused import FusedParts, with_layouts
 from amplitune.adapters.qaa.layer import QAALinear
 from amplitune.adapters.qaa.stored_circuit import circuits_of, stored_circuits
 from amplitune.errors import ConfigError
@@ -144,6 +144,28 @@ def test_the_layout_comes_from_the_architecture_and_is_saved(tokens: Tensor, tmp
         z = expectation(x, stored.angles, stored.circuit)
         torch.testing.assert_close(stored.branch(z), module.branch(x, "default"))
         assert torch.equal(stored.up_proj, of_model[name].up_proj)
+
+
+@pytest.mark.parametrize(("key", "layers"), [(".*key_value", [0, 1]), (r".*layers\.1\.[^.]*\.query.*", [1])])
+def test_a_key_may_be_a_regular_expression_of_modules_whose_layout_is_known(
+    key: str, layers: list[int], tokens: Tensor, tmp_path: Path
+) -> None:
+    model = wrapped(fused_parts={key: ["k"]})
+    modules = [layer.attention.query_key_value for layer in model.base_model.model.gpt_neox.layers]
+    assert [index for index, module in enumerate(modules) if "default" in module.qaa_parts] == layers
+    assert model.peft_config["default"].fused_layouts == {
+        key: modules[1].qaa_parts["default"].layout.to_dict()
+    }
+    model.save_pretrained(str(tmp_path))
+    loaded = PeftModel.from_pretrained(neox(), str(tmp_path)).eval()
+    assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+
+
+def test_a_regular_expression_has_the_layout_with_its_parts() -> None:
+    config = {"model_type": "phi3", "hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 6}
+    names = ["model.layers.0.self_attn.qkv_proj", "model.layers.0.mlp.gate_up_proj"]
+    assert with_layouts({".*_proj": ["up"]}, {}, config, names)[".*_proj"]["parts"] == ["gate", "up"]
+    assert with_layouts({".*_proj": ["v"]}, {}, config, names)[".*_proj"]["parts"] == ["q", "k", "v"]
 
 
 def test_adapters_with_and_without_parts_in_one_model(tokens: Tensor) -> None:

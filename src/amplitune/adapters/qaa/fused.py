@@ -1,6 +1,6 @@
 """QAA on single parts of a fused projection: a circuit and a readout of its own for each part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ def with_layouts(
     fused_parts: Mapping[str, Sequence[str]],
     fused_layouts: Mapping[str, Mapping[str, Any]],
     model_config: Mapping[str, Any],
+    module_names: Iterable[str],
 ) -> dict[str, dict[str, Any]]:
     """Add the layouts that are known of the model's architecture.
 
@@ -99,6 +100,7 @@ def with_layouts(
         fused_parts: module -> its parts.
         fused_layouts: layouts that the user gave.
         model_config: the model's config, as a mapping.
+        module_names: names of the model's modules, among which a key that is a regular expression has its.
 
     Returns:
         A layout for each key of `fused_parts`.
@@ -106,15 +108,16 @@ def with_layouts(
     Raises:
         ConfigError: none is given and none is known, or it has no such part.
     """
-    layouts = {}
+    layouts, module_names = {}, list(module_names)
     for key, parts in fused_parts.items():
         if key in fused_layouts:
             layout = FusedLayout.from_dict(f"fused_layouts[{key!r}]", fused_layouts[key])
         else:
             # Models of text and images keep what the language model is in a config of its own.
             configs = (model_config, model_config.get("text_config") or {})
-            known = next(filter(None, (known_layout(config, key) for config in configs)), None)
-            if known is None:
+            named = [key, *(name for name in module_names if pattern_value({key: True}, name, False))]
+            known = list(filter(None, (known_layout(config, name) for config in configs for name in named)))
+            if not known:
                 names = [name for config in configs for name in known_modules(config)]
                 of_model = f" Known there: {', '.join(names)}." if names else ""
                 raise ConfigError(
@@ -123,7 +126,7 @@ def with_layouts(
                     f"output features are divided with fused_layouts: {{{key!r}: {{'parts': ['q', 'k', 'v'], "
                     "'widths': [...]}}, in the order in which they follow each other."
                 )
-            layout = known
+            layout = next((one for one in known if set(parts) <= set(one.widths)), known[0])
         check_parts(f"fused_parts[{key!r}]", list(parts), layout)
         layouts[key] = layout.to_dict()
     return layouts

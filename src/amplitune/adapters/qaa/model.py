@@ -38,7 +38,8 @@ class QAAModel(AdapterTuner):
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         """Fill in `target_modules` and the layouts of fused projections for the architecture."""
         config = super()._prepare_adapter_config(peft_config, model_config)
-        config.fused_layouts = with_layouts(config.fused_parts, config.fused_layouts, model_config)
+        names = [name for name, _ in self.model.named_modules()]
+        config.fused_layouts = with_layouts(config.fused_parts, config.fused_layouts, model_config, names)
         return config
 
     def _create_and_replace(
