@@ -4,15 +4,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer, _maybe_include_all_linear_layers
+from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
 from peft.utils.error import NoMatchingPeftModuleError
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from amplitune.adapters.files.checkpoint import check_adapter_keys, named_tensors
-from amplitune.adapters.files.loading import adapter_made, check_readable, remove_unloaded, tensors_loaded
+from amplitune.adapters.files.loading import adapter_made, check_readable
+from amplitune.adapters.files.state_dicts import StateDictTuner
 from amplitune.adapters.layers.adapter_layer import AdapterLayer
 from amplitune.adapters.layers.fast_path import leave_fast_path
 from amplitune.adapters.layers.merging import MergeableLayer
@@ -24,7 +25,7 @@ from amplitune.adapters.targets import check_saved, check_targets, outside_saved
 from amplitune.errors import ConfigError, check_choice, near_matches
 
 
-class AdapterTuner(BaseTuner):
+class AdapterTuner(StateDictTuner):
     """What the tuners of QAA, SoRA and CONTROL share.
 
     A subclass sets `prefix`, `layer_classes`, one class for each kind of module that the method can go
@@ -145,7 +146,7 @@ class AdapterTuner(BaseTuner):
         inside = any(
             layer_cls.goes_around(child) for layer_cls in cls.layer_classes for child in module.modules()
         )
-        if not inside and any(parameter.dim() == 3 for parameter in module.parameters(recurse=False)):
+        if not inside and _has_experts(module):
             reason = f" {_EXPERTS}"
         raise ConfigError(
             f"`target_modules` must name layers that {cls.prefix.rstrip('_').upper()} can go around "
@@ -221,34 +222,6 @@ class AdapterTuner(BaseTuner):
         with mixed_batch(self, self.tuner_layer_cls, adapter_names, kwargs):
             yield
 
-    @classmethod
-    def _get_learnable_bias_state_dict(
-        cls, model: nn.Module, state_dict: dict[str, Tensor], config: Any
-    ) -> dict[str, Tensor]:
-        """Choose the biases that are saved with the adapter; modules to save bring theirs along."""
-        biases = super()._get_learnable_bias_state_dict(model, state_dict, config)
-        return {name: bias for name, bias in biases.items() if ".modules_to_save." not in name}
-
-    @classmethod
-    def _remap_adapter_state_dict_for_load(
-        cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
-        """Name the tensors as the model does and refuse a file that lacks or adds any.
-
-        peft calls this from `set_peft_model_state_dict`, thus in each of its ways to load an adapter, before
-        the first tensor is copied: nothing is half loaded. peft itself loads with `strict=False`, warns of
-        missing keys in `from_pretrained` alone, and drops unexpected ones.
-        """
-        remapped = super()._remap_adapter_state_dict_for_load(model, config, adapter_name, state_dict)
-        biases = cls._get_learnable_bias_state_dict(model, named_tensors(model), config)
-        try:
-            check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped, biases)
-        except ConfigError:
-            remove_unloaded(model, cls.tuner_layer_cls, cls.prefix, config, adapter_name)
-            raise
-        tensors_loaded(config)
-        return remapped
-
 
 NO_WEIGHT = (
     "torch's MultiheadAttention reads the weights of its projections inside one function and never calls "
@@ -264,6 +237,13 @@ _NEVER_RUN: dict[type[nn.Module], str] = {
     "never calls them, so an adapter around one would change nothing. SoRAConfig goes around the attention "
     "as a whole."
 }
+
+
+def _has_experts(module: nn.Module) -> bool:
+    """Whether a module has a matrix for each of several experts, in one parameter."""
+    one_layer = isinstance(module, _ConvNd | nn.Bilinear)
+    own = module.parameters(recurse=False)
+    return not one_layer and any(parameter.dim() == 3 and len(parameter) > 1 for parameter in own)
 
 
 def _own_modules(model: nn.Module) -> dict[str, nn.Module]:

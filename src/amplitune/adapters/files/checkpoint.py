@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from amplitune.errors import ConfigError
 
 _PEFT_PREFIX = "base_model.model."
+#: What activation checkpointing and FSDP 1 put into names of modules, but not into state dicts.
+_WRAPPERS = {"_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
 _SHOWN = 4
 _ADVICE = (
     "The adapter was saved from another model or with another config, or the file is damaged: load it with "
@@ -16,8 +18,21 @@ _ADVICE = (
 )
 
 
+def state_name(name: str) -> str:
+    """Give the name that a module or a tensor has in a state dict.
+
+    Args:
+        name: its name in the tree of modules.
+
+    Example:
+        >>> state_name("layers.0._checkpoint_wrapped_module.q_proj")
+        'layers.0.q_proj'
+    """
+    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+
+
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Give the parameters and buffers of a model by name, tied ones under each of their names.
+    """Give the parameters and buffers of a model by their names in a state dict, tied ones by each of them.
 
     Unlike `state_dict`, it reads nothing out of quantised layers: bitsandbytes rounds the scales of 4-bit
     weights again when it gives a state dict after inference on a CPU.
@@ -32,9 +47,34 @@ def named_tensors(model: nn.Module) -> dict[str, Tensor]:
         >>> list(named_tensors(nn.Linear(2, 2)))
         ['weight', 'bias']
     """
-    return {
+    tensors = {
         **dict(model.named_parameters(remove_duplicate=False)),
         **dict(model.named_buffers(remove_duplicate=False)),
+    }
+    return {state_name(name): tensor for name, tensor in tensors.items()}
+
+
+def adapter_tensors(
+    model: nn.Module, layer_cls: type[BaseTunerLayer], adapter_name: str
+) -> dict[str, Tensor]:
+    """Give the tensors of an adapter's layers by their names in a state dict.
+
+    Args:
+        model: the model with the adapter's layers in place.
+        layer_cls: the class of the method's layers.
+        adapter_name: the adapter.
+
+    Returns:
+        The tensors themselves.
+    """
+    return {
+        f"{state_name(module_name)}.{attribute}.{adapter_name}".removeprefix("."): getattr(module, attribute)[
+            adapter_name
+        ]
+        for module_name, module in model.named_modules()
+        if isinstance(module, layer_cls)
+        for attribute in module.adapter_layer_names
+        if adapter_name in getattr(module, attribute)
     }
 
 
@@ -62,13 +102,7 @@ def check_adapter_keys(
     given = {
         key if key in known else key.removeprefix(_PEFT_PREFIX): value for key, value in state_dict.items()
     }
-    own: dict[str, Tensor] = {
-        f"{module_name}.{attribute}.{adapter_name}": getattr(module, attribute)[adapter_name]
-        for module_name, module in model.named_modules()
-        if isinstance(module, layer_cls)
-        for attribute in module.adapter_layer_names
-        if adapter_name in getattr(module, attribute)
-    }
+    own = adapter_tensors(model, layer_cls, adapter_name)
     own |= {name: known[name] for name in biases}
     embeddings = _embedding_names(model)
     beside = {key: value for key, value in known.items() if _may_come_along(key, embeddings, adapter_name)}
@@ -128,7 +162,7 @@ def _embedding_names(model: Any) -> list[str]:
     except NotImplementedError:
         # transformers' vision models that have none.
         return []
-    return [name for name, module in model.named_modules() if module in embeddings]
+    return [state_name(name) for name, module in model.named_modules() if module in embeddings]
 
 
 def _listed(verb: str, keys: Iterable[str]) -> str:
