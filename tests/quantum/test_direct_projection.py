@@ -177,3 +177,31 @@ def test_what_does_not_fit_is_refused_as_ever(place: int) -> None:
     assert directly(*given, CIRCUITS[0], 1.0) is None
     with pytest.raises(ConfigError):
         projected(*given, CIRCUITS[0])
+
+
+@pytest.mark.parametrize("place", [2, 3, 4])
+def test_other_tensors_at_the_address_of_bound_ones_are_not_taken_for_them(place: int) -> None:
+    circuit = CIRCUITS[0]
+    base, x, angles, _, bias = arguments(circuit, 1)
+    square = torch.randn(8, 8)
+    base, bias = torch.randn(1, 8), torch.randn(8)
+    given = [base, x, angles, square, bias]
+    views = {
+        2: [angles.view(torch.int32), angles.as_strided(angles.shape, (0, 0, 0, 1))],
+        3: [square.T, square[:, :4].as_strided((8, 8), (8, 0)), square.view(torch.int32)],
+        4: [bias[:1].expand(8), bias.view(torch.int32)],
+    }
+    for view in views[place]:
+        assert directly(*given, circuit, 1.0) is not None
+        assert view.data_ptr() == given[place].data_ptr()
+        assert directly(*given[:place], view, *given[place + 1 :], circuit, 1.0) is None
+    assert directly(*given[:3], square.view(-1)[:32].view(8, 4), bias, circuit, 1.0) is None
+
+
+def test_bound_tensors_can_be_swapped() -> None:
+    base, x, angles, weight, bias = arguments(CIRCUITS[0], 1)
+    assert directly(base, x, angles, weight, bias, CIRCUITS[0], 1.0) is not None
+    torch.utils.swap_tensors(weight, torch.zeros_like(weight))
+    torch.utils.swap_tensors(angles, torch.zeros_like(angles))
+    found = directly(base, x, angles, weight, None, CIRCUITS[0], 1.0)
+    assert torch.equal(found, base)

@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from weakref import ReferenceType, ref
 
 import torch
 from torch import Tensor
@@ -19,36 +18,36 @@ _MOST_BOUND = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """A call of the native kernel for weights that have been checked, as long as they stay where they are.
+    """A call of the native kernel for weights that have been checked, as long as they lie where they do.
+
+    No tensor is referred to, not even weakly: torch cannot swap the contents of one that is.
 
     Args:
-        angles: the angles' tensor.
-        bias: the bias' tensor; None where there is none.
-        weight: the weight's tensor.
-        at: where their numbers lie.
+        at: where the numbers of angles, weight and bias lie, 0 without a bias.
+        dtype: of the three.
+        angles: shape of the angles.
+        weight: shape of the weight.
         circuit: the circuit.
         scaling: what the projection is multiplied by.
         x_dtype: dtype of x.
         base_dtype: dtype of base.
         features: width of x.
-        d_out: width of base.
         run: the call.
     """
 
-    angles: ReferenceType[Tensor]
-    bias: ReferenceType[Tensor] | None
-    weight: ReferenceType[Tensor]
     at: tuple[int, int, int]
+    dtype: torch.dtype
+    angles: tuple[int, ...]
+    weight: tuple[int, ...]
     circuit: Circuit
     scaling: float
     x_dtype: torch.dtype
     base_dtype: torch.dtype
     features: int
-    d_out: int
     run: native.Projection
 
 
-#: By identity of the weight.
+#: By where the weight lies.
 _bound: dict[int, _Bound] = {}
 
 
@@ -86,39 +85,51 @@ def project_directly(
     if (
         is_watched(base, x, angles, weight, bias)
         or active() is not None
-        or dispatch.override() is not None
+        or dispatch.overrides[-1] is not None
         or not (x.is_cpu and base.is_cpu and x.is_contiguous() and base.is_contiguous())
-        # More rows than columns are the operator's: nothing is bound for them.
-        or not (x.ndim and weight.ndim == 2 and 0 < x.numel() <= weight.shape[1] * x.shape[-1])
+        or not (angles.is_contiguous() and weight.is_contiguous())
+        or not (weight.ndim == 2 and x.ndim == base.ndim > 0)
     ):
         return None
-    bound = _bound.get(id(weight))
+    shape, sums, size = x.shape, base.shape, weight.shape
+    if sums[-1] != size[0] or sums[:-1] != shape[:-1]:
+        return None
+    features = shape[-1]
+    rows = x.numel() // features if features else 0
+    # More rows than columns are the operator's: nothing is bound for them.
+    if not 0 < rows <= size[1]:
+        return None
+    at = angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr()
+    bound = _bound.get(at[1])
     if (
         bound is None
-        or bound.weight() is not weight
-        or bound.angles() is not angles
-        or (bias is not None if bound.bias is None else bound.bias() is not bias)
-        or bound.at != (angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr())
+        or bound.at != at
+        or bound.angles != angles.shape
+        or bound.weight != size
+        or bound.dtype is not angles.dtype
+        or bound.dtype is not weight.dtype
         or bound.circuit is not circuit
         or bound.scaling != scaling
+        or bound.features != features
         or bound.x_dtype is not x.dtype
         or bound.base_dtype is not base.dtype
     ):
-        bound = _bind(base, x, angles, weight, bias, circuit, scaling)
+        bound = _bind(at, base, x, angles, weight, circuit, scaling)
         if bound is None:
             return None
-    shape, features = x.shape, bound.features
-    if not (shape[-1] == features and base.shape[-1] == bound.d_out and base.shape[:-1] == shape[:-1]):
+    if bias is not None and not (
+        bias.dtype is bound.dtype and bias.shape == size[:1] and bias.is_contiguous() and bias.is_cpu
+    ):
         return None
-    return bound.run(base, x, x.numel() // features)
+    return bound.run(base, x, rows)
 
 
 def _bind(
+    at: tuple[int, int, int],
     base: Tensor,
     x: Tensor,
     angles: Tensor,
     weight: Tensor,
-    bias: Tensor | None,
     circuit: Circuit,
     scaling: float,
 ) -> _Bound | None:
@@ -137,34 +148,27 @@ def _bind(
     program = program_of(circuit)
     if native.unsupported(program, x) is not None:
         return None
-    d_out, columns = weight.shape
-    features, circuits = x.shape[-1], columns // circuit.n_observables
-    held = (angles, weight) if bias is None else (angles, weight, bias)
+    columns, features = weight.shape[1], x.shape[-1]
+    circuits = columns // circuit.n_observables
     readable = {dtype, *(native.narrow() if dtype == torch.float32 else ())}
     if not (
         0 < features <= 2**circuit.n_qubits
         and circuits * circuit.n_observables == columns
         and angles.shape == circuit.angle_shape(circuits)
-        and (bias is None or bias.shape == (d_out,))
         and x.dtype in readable
         and base.dtype in readable
-        and all(tensor.dtype == dtype and tensor.is_cpu and tensor.is_contiguous() for tensor in held)
+        and angles.dtype == dtype
+        and angles.is_cpu
+        and weight.is_cpu
     ):
         return None
+    run = native.projection(
+        program, at, circuits, weight.shape, dtype, scaling, features, x.dtype, base.dtype
+    )
     bound = _Bound(
-        ref(angles),
-        None if bias is None else ref(bias),
-        ref(weight),
-        (angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr()),
-        circuit,
-        scaling,
-        x.dtype,
-        base.dtype,
-        features,
-        d_out,
-        native.projection(program, angles, weight, bias, scaling, features, x.dtype, base.dtype),
+        at, dtype, angles.shape, weight.shape, circuit, scaling, x.dtype, base.dtype, features, run
     )
     if len(_bound) >= _MOST_BOUND:
         _bound.clear()
-    _bound[id(weight)] = bound
+    _bound[at[1]] = bound
     return bound

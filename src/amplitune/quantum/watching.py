@@ -6,8 +6,9 @@ from torch.autograd import forward_ad
 
 _PLAIN = (Tensor, torch.nn.Parameter)
 
-# Names of this module, because each dot costs a token's generation something.
-_is_compiling = torch.compiler.is_compiling
+# Names of this module, because each dot costs a token's generation something. Tracers other than dynamo come
+# with a mode; `torch.compiler.is_compiling` would ask for them by two more calls.
+_is_compiling = torch.compiler.is_dynamo_compiling
 _transforms_are_active = torch._C._are_functorch_transforms_active
 _dispatch_modes = torch._C._len_torch_dispatch_stack
 _is_tracing = torch._C._is_tracing

@@ -166,12 +166,14 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
         # The attributes behind `disable_adapters` and `merged`: a token feels each call.
         if self._disable_adapters and self.merged_adapters:
             self.unmerge()
-        result: Tensor = self.base_layer(x, *args, **kwargs)
+        # Modules are taken from where nn.Module keeps them, which saves calls of its `__getattr__`.
+        modules: dict[str, Any] = self._modules
+        result: Tensor = modules["base_layer"](x, *args, **kwargs)
         if self.training and self.quantization_backend is not None:
             check_passes_gradient(self.get_base_layer(), x, result)
         if self._disable_adapters or self.merged_adapters:
             return result
-        parts: list[Any] = [self._modules[name] for name in self.adapter_layer_names]
+        parts = [modules[name] for name in self.adapter_layer_names]
         if is_offloaded(parts):
             with onloaded(parts):
                 return self._add_branches(result, x, adapter_names)
@@ -180,10 +182,11 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
     def _add_branches(self, result: Tensor, x: Tensor, adapter_names: Sequence[str] | None) -> Tensor:
         dtype = result.dtype
         if adapter_names is None:
-            for adapter_name in self.active_adapters:
+            active = self._active_adapter
+            for adapter_name in (active,) if isinstance(active, str) else active:
                 if self.has_adapter(adapter_name):
                     result = self.add_branch(result, x, adapter_name)
-            return result if result.dtype == dtype else result.to(dtype)
+            return result if result.dtype is dtype else result.to(dtype)
         for adapter_name, rows in rows_by_adapter(adapter_names, result.device).items():
             if self.has_adapter(adapter_name):
                 changed = self.add_branch(result[rows], x[rows], adapter_name)

@@ -1,6 +1,6 @@
 """QAA on single parts of a fused projection: a circuit and a readout of its own for each part."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,30 @@ class FusedParts:
                 )
         spread = torch.cat(blocks, dim=1).flatten(0, 1)
         return spread, torch.cat(biases, dim=1).flatten() if biases else None
+
+    def added(self, base: Tensor, weight: Tensor, bias: Tensor | None, add: Callable[..., Tensor]) -> Tensor:
+        """Add to each part what it has; the up-projection is not written out, for which it would be kept.
+
+        Args:
+            base: shape (..., d_out).
+            weight: W, shape (rows, circuits * m).
+            bias: b, shape (rows,), or None.
+            add: takes a part's place among the parts, its features of `base`, its W and its b, and gives the
+                features with what is added.
+
+        Returns:
+            Of the shape and dtype of `base`.
+        """
+        groups, widths = self.layout.groups, self.layout.widths
+        blocks = base.unflatten(-1, (groups, -1)).split(list(widths.values()), dim=-1)
+        of_part = dict(zip(widths, blocks, strict=True))
+        sizes = [groups * widths[part] for part in self.parts]
+        weights = weight.split(sizes)
+        biases = [None] * len(sizes) if bias is None else bias.split(sizes)
+        for place, (part, own, own_bias) in enumerate(zip(self.parts, weights, biases, strict=True)):
+            changed = add(place, of_part[part].flatten(-2), own, own_bias)
+            of_part[part] = changed.unflatten(-1, (groups, widths[part]))
+        return torch.cat(list(of_part.values()), dim=-1).flatten(-2)
 
 
 def check_fused(fused_parts: Any, fused_layouts: Any) -> None:

@@ -53,8 +53,9 @@ KERNELS = {
 
 VARIABLE = "AMPLITUNE_KERNEL"
 
-# Not a ContextVar: autograd runs the backward pass of a GPU in a thread of its own.
-_override: list[str | None] = [None]
+#: The kernel that each open block asks for, None outside of blocks and where it is left to the rule. Not a
+#: ContextVar: autograd runs the backward pass of a GPU in a thread of its own.
+overrides: list[str | None] = [None]
 _log = logging.getLogger("amplitune")
 
 
@@ -81,16 +82,11 @@ def kernel(name: str | None) -> Iterator[None]:
     """
     if name is not None:
         check_choice("kernel", name, KERNELS)
-    _override.append(name)
+    overrides.append(name)
     try:
         yield
     finally:
-        _override.pop()
-
-
-def override() -> str | None:
-    """Give the kernel that a block asks for; None outside of blocks and in one that leaves it to the rule."""
-    return _override[-1]
+        overrides.pop()
 
 
 def choose(program: Program, x: Tensor) -> Kernel:
@@ -106,7 +102,7 @@ def choose(program: Program, x: Tensor) -> Kernel:
     Raises:
         ConfigError: a kernel was asked for that is unknown or cannot run the program.
     """
-    name = _override[-1] or os.environ.get(VARIABLE)
+    name = overrides[-1] or os.environ.get(VARIABLE)
     if name:
         check_choice(VARIABLE, name, KERNELS)
         reason = KERNELS[name].unsupported(program, x)

@@ -1,7 +1,7 @@
 """The native kernel: a token's whole forward and backward on a CPU while its state is in cache."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -85,9 +85,10 @@ Projection = Callable[[Tensor, Tensor, int], Tensor]
 
 def projection(
     program: Program,
-    angles: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
+    at: tuple[int, int, int],
+    circuits: int,
+    size: Sequence[int],
+    dtype: torch.dtype,
     scaling: float,
     features: int,
     x_dtype: torch.dtype,
@@ -95,15 +96,16 @@ def projection(
 ) -> Projection:
     """Make the call that runs a program on a few rows and adds what its readouts are projected up to.
 
-    The numbers of angles, weight and bias are read where they lie now; the caller keeps them there. All are
-    contiguous, on the CPU and checked by the caller: of one dtype, but base and x of float32 may be of one of
-    `narrow` instead.
+    Angles (circuits, blocks, n_qubits), weight (d_out, circuits * m) and bias (d_out,) are read where they
+    lie; the caller keeps them there for as long as a call takes. All are contiguous, on the CPU and checked
+    by the caller: of one dtype, but base and x of float32 may be of one of `narrow` instead.
 
     Args:
         program: the program.
-        angles: shape (circuits, blocks, n_qubits), or with dimensions of size 1 in between.
-        weight: shape (d_out, circuits * m).
-        bias: shape (d_out,), or None.
+        at: addresses of angles, weight and bias, 0 without a bias.
+        circuits: number of circuits.
+        size: shape of the weight.
+        dtype: of the three.
         scaling: what the projection is multiplied by.
         features: width of x.
         x_dtype: dtype of x.
@@ -113,11 +115,11 @@ def projection(
         Takes base (..., d_out), x (..., features) and the number of rows, and gives y as `project` does.
     """
     library: Any = load()
-    run, double = library.amplitune_project, weight.dtype == torch.float64
+    run, double = library.amplitune_project, dtype == torch.float64
     plan = _tables_of(program, double)
     bound = _Bound(
-        plan.address, angles.data_ptr(), weight.data_ptr(), None if bias is None else bias.data_ptr(),
-        scaling, features, weight.shape[0], len(angles), double, _TYPES[x_dtype], _TYPES[base_dtype],
+        plan.address, at[0], at[1], at[2] or None, scaling, features, size[0], circuits, double,
+        _TYPES[x_dtype], _TYPES[base_dtype],
     )  # fmt: skip
     address = ctypes.addressof(bound)
 
