@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from amplitune.adapters.files.checkpoint import adapter_tensors, check_adapter_keys, named_tensors, state_name
 from amplitune.adapters.files.loading import remove_unloaded, tensors_loaded
+from amplitune.adapters.files.reloading import check_same_settings
 from amplitune.errors import ConfigError
 
 _FSDP = "_fsdp_wrapped_module."
@@ -51,7 +52,7 @@ class StateDictTuner(BaseTuner):
     def _remap_adapter_state_dict_for_load(
         cls, model: nn.Module, config: Any, adapter_name: str, state_dict: dict[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Name the tensors as the model does; refuse a file that lacks or adds any.
+        """Name the tensors as the model does; refuse a file that lacks or adds any, or of other settings.
 
         peft calls this from `set_peft_model_state_dict`, thus in each of its ways to load an adapter, before
         the first tensor is copied: nothing is half loaded. peft itself loads with `strict=False`, warns of
@@ -66,6 +67,7 @@ class StateDictTuner(BaseTuner):
         biases = cls._get_learnable_bias_state_dict(model, named_tensors(model), config)
         try:
             check_adapter_keys(model, cls.tuner_layer_cls, adapter_name, remapped, biases)
+            check_same_settings(config, adapter_name)
         except ConfigError:
             remove_unloaded(model, cls.tuner_layer_cls, cls.prefix, config, adapter_name)
             raise
