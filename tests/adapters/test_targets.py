@@ -233,6 +233,13 @@ def test_experts_are_parameters(method: str, experts: Any, targets: list[str], m
         get_peft_model(experts, METHODS[method](target_modules=targets))
 
 
+@pytest.mark.parametrize("layer", [nn.Conv1d(3, 4, 2), nn.ConvTranspose1d(3, 4, 2), nn.Bilinear(2, 3, 4)])
+def test_layers_with_weights_of_three_dimensions_are_not_taken_for_experts(layer: nn.Module) -> None:
+    message = rf"but 0 is {type(layer).__name__}\. Take it out"
+    with pytest.raises(ConfigError, match=message):
+        get_peft_model(nn.Sequential(layer), METHODS["control"](target_modules=["0"]))
+
+
 @pytest.mark.parametrize("layer", [nn.LazyLinear(3), nn.LazyConv1d(3, 2)])
 def test_a_layer_without_widths_is_refused_until_it_has_run(
     llama: Architecture, make_config: MakeConfig, layer: Any
