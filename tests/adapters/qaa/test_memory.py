@@ -7,12 +7,12 @@ import pytest
 import torch
 from tests.quantum.kernels.native_cases import needs_compiler
 from torch import Tensor, nn
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import GPTNeoXConfig, GPTNeoXForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from amplitune import QAAConfig
 from amplitune.quantum.kernels.dispatch import kernel
 from amplitune.quantum.operators import backward_op, expectation_op
-from amplitune.quantum.projection import project_op
+from amplitune.quantum.projection import project_op, project_values_op
 from amplitune.study.running.memory_tracking import MemoryTrace
 
 TOKENS = 64
@@ -72,7 +72,9 @@ def test_qaa_saves_no_more_than_lora_at_any_depth(width: int, dtype: torch.dtype
     assert max(measured.values()) <= lora
 
 
-OPERATORS: dict[str, Any] = {op._qualname: op for op in (expectation_op, backward_op, project_op)}
+OPERATORS: dict[str, Any] = {
+    op._qualname: op for op in (expectation_op, backward_op, project_op, project_values_op)
+}
 
 
 class InsideOperators(MemoryTrace):
@@ -91,10 +93,8 @@ class InsideOperators(MemoryTrace):
             return operator._init_fn(*args, **(kwargs or {}))
 
 
-def step_peak(config: Any, dtype: torch.dtype, gradient_checkpointing: bool) -> int:
-    """Bytes that a step of AdamW takes at most, weights and optimizer included, of a model of 2 layers."""
-    torch.manual_seed(0)
-    base: Any = LlamaForCausalLM(
+def llama() -> PreTrainedModel:
+    return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=64,
             hidden_size=160,
@@ -104,6 +104,24 @@ def step_peak(config: Any, dtype: torch.dtype, gradient_checkpointing: bool) -> 
             num_key_value_heads=2,
         )
     )
+
+
+def neox() -> PreTrainedModel:
+    return GPTNeoXForCausalLM(
+        GPTNeoXConfig(
+            vocab_size=64,
+            hidden_size=160,
+            intermediate_size=300,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=128,
+        )
+    )
+
+
+def step_peak(base: Any, config: Any, dtype: torch.dtype, gradient_checkpointing: bool) -> int:
+    """Bytes that a step of AdamW takes at most, weights and optimizer included."""
+    torch.manual_seed(0)
     base.to(dtype)
     model: Any = peft.get_peft_model(base, config).train()
     if gradient_checkpointing:
@@ -133,9 +151,23 @@ def step_peak(config: Any, dtype: torch.dtype, gradient_checkpointing: bool) -> 
 def test_a_training_step_takes_no_more_than_with_lora(
     targets: Any, dtype: torch.dtype, gradient_checkpointing: bool
 ) -> None:
-    lora = step_peak(peft.LoraConfig(r=8, target_modules=targets), dtype, gradient_checkpointing)
+    lora = step_peak(llama(), peft.LoraConfig(r=8, target_modules=targets), dtype, gradient_checkpointing)
     for options in ({}, {"depth": 4}, {"share_circuit": True}):
         config = QAAConfig(target_modules=targets, **options)
         # The torch kernel's scratch memory, of a fixed size, would outweigh so small a model.
         with kernel("native"):
-            assert step_peak(config, dtype, gradient_checkpointing) <= lora
+            assert step_peak(llama(), config, dtype, gradient_checkpointing) <= lora
+
+
+@needs_compiler
+@pytest.mark.parametrize("gradient_checkpointing", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("parts", [["q", "v"], ["q", "k", "v"]], ids=str)
+def test_nor_do_parts_of_a_fused_projection(
+    parts: list[str], dtype: torch.dtype, gradient_checkpointing: bool
+) -> None:
+    targets = ["query_key_value"]
+    lora = step_peak(neox(), peft.LoraConfig(r=8, target_modules=targets), dtype, gradient_checkpointing)
+    config = QAAConfig(target_modules=targets, fused_parts={targets[0]: parts})
+    with kernel("native"):
+        assert step_peak(neox(), config, dtype, gradient_checkpointing) <= lora
