@@ -1,5 +1,6 @@
 """The tuner that puts adapters around the layers of a model."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, ClassVar
@@ -81,7 +82,7 @@ class AdapterTuner(StateDictTuner):
         """Wrap the target modules; no match is a ConfigError that names near matches."""
         _check_adapter_name(adapter_name)
         config: Any = self.peft_config[adapter_name]
-        check_readable(config)
+        check_readable(config, model)
         check_saved(config, model, adapter_name)
         trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         try:
@@ -166,6 +167,17 @@ class AdapterTuner(StateDictTuner):
             "adapter_name", [adapter_name] if isinstance(adapter_name, str) else adapter_name
         )
         super().set_adapter(adapter_name, inference_mode=inference_mode)
+
+    def delete_adapter(self, adapter_name: str) -> None:
+        """Delete an adapter; a PeftModel keeps the last one's name as active, and looks for it when called."""
+        super().delete_adapter(adapter_name)
+        if not self.peft_config:
+            warnings.warn(
+                f"{adapter_name!r} was the model's last adapter, and a PeftModel without one ends in a KeyError "
+                "when it is called. Call unload() for the base model, or add an adapter and give its name to "
+                "set_adapter.",
+                stacklevel=3,
+            )
 
     def _unload_and_optionally_merge(
         self,

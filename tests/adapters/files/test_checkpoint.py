@@ -176,15 +176,49 @@ def test_a_file_in_half_precision_is_loaded_in_float32_and_stays_frozen(
     assert {(p.dtype, p.requires_grad) for p in own} == {(torch.float32, False)}
 
 
+@pytest.mark.parametrize("safe", [True, False])
+@pytest.mark.parametrize("names", [["weight"], ["bias", "weight"]])
 def test_a_missing_module_to_save_is_an_error(
-    method: str, bert: Architecture, wrap: Wrap, tmp_path: Path
+    method: str, bert: Architecture, wrap: Wrap, tmp_path: Path, names: list[str], safe: bool
 ) -> None:
     wrap(method, bert).save_pretrained(str(tmp_path))
     tensors = load_file(tmp_path / FILE)
-    del tensors["base_model.model.classifier.weight"]
+    for name in names:
+        del tensors[f"base_model.model.classifier.{name}"]
+    if safe:
+        save_file(tensors, tmp_path / FILE, metadata={"format": "pt"})
+    else:
+        (tmp_path / FILE).unlink()
+        torch.save(tensors, tmp_path / "adapter_model.bin")
+    base, other = bert.model(), wrap(method, bert)
+    before = [(name, id(value)) for name, value in base.named_parameters()]
+    for load in (
+        lambda: PeftModel.from_pretrained(base, str(tmp_path)),
+        lambda: other.load_adapter(str(tmp_path), "second"),
+    ):
+        with pytest.raises(ConfigError, match=rf"'classifier'.*but lacks .*classifier\.{names[0]}"):
+            load()
+    assert [(name, id(value)) for name, value in base.named_parameters()] == before
+    assert not hasattr(base, "peft_config")
+    assert list(other.peft_config) == ["default"]
+
+
+def test_modules_to_save_of_several_layers_come_along(
+    method: str, llama: Architecture, wrap: Wrap, tokens: Tensor, tmp_path: Path
+) -> None:
+    model: Any = wrap(method, llama, modules_to_save=["down_proj", "input_layernorm", "lm_head"])
+    model.save_pretrained(str(tmp_path))
+    loaded: Any = PeftModel.from_pretrained(llama.model(), str(tmp_path))
+    # The second time their modules are wrapped already.
+    loaded.load_adapter(str(tmp_path), "second")
+    for name in ("default", "second"):
+        loaded.set_adapter(name)
+        assert torch.equal(logits(loaded, tokens), logits(model, tokens))
+    tensors = load_file(tmp_path / FILE)
+    del tensors["base_model.model.model.layers.1.mlp.down_proj.weight"]
     save_file(tensors, tmp_path / FILE, metadata={"format": "pt"})
-    with pytest.raises(KeyError, match=r"classifier\.weight"):
-        PeftModel.from_pretrained(bert.model(), str(tmp_path))
+    with pytest.raises(ConfigError, match=r"but lacks down_proj\.weight\."):
+        PeftModel.from_pretrained(llama.model(), str(tmp_path))
 
 
 def test_a_resized_vocabulary_comes_along(

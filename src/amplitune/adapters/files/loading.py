@@ -1,5 +1,7 @@
 """Loading an adapter from a folder: a file that cannot be used leaves the model without the new adapter."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -9,6 +11,7 @@ import torch
 from peft.functional import delete_adapter
 from peft.tuners.tuners_utils import BaseTuner, BaseTunerLayer
 from peft.utils import SAFETENSORS_WEIGHTS_NAME, WEIGHTS_NAME
+from peft.utils.other import AuxiliaryTrainingWrapper
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
@@ -45,11 +48,15 @@ def await_tensors(config: Any, folder: Path, needs_tensors: bool) -> None:
     vars(config)[_KEY] = Awaited(folder, needs_tensors)
 
 
-def check_readable(config: Any) -> None:
+def check_readable(config: Any, model: nn.Module) -> None:
     """Raise if the tensors beside a config that was read from a folder are not there or cannot be read.
+
+    Those of `modules_to_save` are looked for as well: peft would stop at one that is missing after it has
+    wrapped the model.
 
     Args:
         config: the config of an adapter that is about to be put into a model.
+        model: the model.
 
     Raises:
         ConfigError: naming the file.
@@ -69,15 +76,36 @@ def check_readable(config: Any) -> None:
     try:
         if path.is_file():
             with safe_open(path, "pt") as file:
-                file.keys()
+                keys = list(file.keys())
         else:
             path = pickled
-            torch.load(path, map_location="meta", weights_only=True)
+            keys = list(torch.load(path, map_location="meta", weights_only=True))
     except (SafetensorError, OSError, EOFError, RuntimeError, ValueError, UnpicklingError) as error:
         raise ConfigError(
             f"{path} must hold the adapter's tensors, but cannot be read: {error}. The file is damaged or "
             "was not copied to its end: copy it again, or save the adapter again."
         ) from error
+    lacking = _unsaved(config.modules_to_save or (), model, keys)
+    if lacking:
+        raise ConfigError(
+            f"{path} must hold all tensors of the modules that `modules_to_save` names, "
+            f"{list(dict.fromkeys(config.modules_to_save))!r}, but lacks {', '.join(lacking)}. Save the "
+            "adapter again, or load it on the base model that its config names."
+        )
+
+
+def _unsaved(names: Iterable[str], model: nn.Module, keys: list[str]) -> list[str]:
+    """Find what fewer tensors of a file are named for than the model has modules with it.
+
+    By the ends of names alone, as peft finds modules: `key_mapping=` may change where they begin.
+    """
+    needed: Counter[str] = Counter()
+    for name, found in model.named_modules():
+        target = next((target for target in names if name.endswith(target)), None)
+        if target is not None:
+            module: Any = found.original_module if isinstance(found, AuxiliaryTrainingWrapper) else found
+            needed.update(f"{target}.{parameter}" for parameter, _ in module.named_parameters())
+    return [end for end, count in needed.items() if sum(key.endswith(end) for key in keys) < count]
 
 
 def adapter_made(config: Any, model: nn.Module, adapter_name: str, trainable: list[str]) -> None:
