@@ -198,6 +198,22 @@ def test_deleting_the_active_adapter_activates_another(
     assert torch.equal(logits(model, tokens), first)
 
 
+def test_after_the_last_adapter_there_is_the_base_model_or_a_new_adapter(
+    method: str, llama: Architecture, wrap: Wrap, make_config: MakeConfig, tokens: Tensor
+) -> None:
+    base = logits(llama.model(), tokens)
+    model: Any = wrap(method, llama)
+    first = logits(model, tokens)
+    with pytest.warns(UserWarning, match=r"'default' was the model's last adapter.*unload\(\).*set_adapter"):
+        model.delete_adapter("default")
+    model.add_adapter("second", make_config(method, llama))
+    model.eval().set_adapter("second")
+    assert not torch.equal(logits(model, tokens), first)
+    with pytest.warns(UserWarning, match="'second' was"):
+        model.delete_adapter("second")
+    assert torch.equal(logits(model.unload(), tokens), base)
+
+
 def test_two_adapters_of_one_layer_add_up(
     method: str, llama: Architecture, wrap: Wrap, make_config: MakeConfig
 ) -> None:

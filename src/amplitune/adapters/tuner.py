@@ -169,13 +169,13 @@ class AdapterTuner(StateDictTuner):
         super().set_adapter(adapter_name, inference_mode=inference_mode)
 
     def delete_adapter(self, adapter_name: str) -> None:
-        """Delete an adapter; a PeftModel keeps the last one's name as active, and looks for it when called."""
+        """Delete an adapter; a PeftModel keeps the last one's name as active and fails to find it."""
         super().delete_adapter(adapter_name)
         if not self.peft_config:
             warnings.warn(
-                f"{adapter_name!r} was the model's last adapter, and a PeftModel without one ends in a KeyError "
-                "when it is called. Call unload() for the base model, or add an adapter and give its name to "
-                "set_adapter.",
+                f"{adapter_name!r} was the model's last adapter, and a PeftModel without one ends in a "
+                "KeyError when it is called. Call unload() for the base model, or add an adapter and give "
+                "its name to set_adapter.",
                 stacklevel=3,
             )
 
