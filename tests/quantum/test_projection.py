@@ -1,12 +1,15 @@
 """The projected sum against its formula: values, gradients, dtypes, what is kept, and what is refused."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from amplitune.errors import ConfigError
 from amplitune.quantum import Ansatz, Circuit, expectation, project
-from amplitune.quantum.projection import project_op
+from amplitune.quantum.projection import project_op, project_values
 
 CIRCUITS = [
     Circuit(4),
@@ -141,3 +144,59 @@ def test_a_wrong_shape_is_named(name: str) -> None:
     given[name] = given[name][1:] if name != "weight" else weight[:, 1:]
     with pytest.raises(ConfigError, match=rf"`{name}` must have the shape"):
         project(given["base"], x, angles, given["weight"], given["bias"], circuit)
+
+
+@pytest.mark.parametrize("name", ["base", "weight", "bias"])
+@pytest.mark.parametrize(
+    ("to", "message"),
+    [
+        (torch.int64, "must have a float dtype, but has torch.int64"),
+        (torch.complex128, "must have a float dtype, but has torch.complex128"),
+        ("meta", "must be on the device of `[xz]`, cpu, but is on meta"),
+    ],
+)
+@pytest.mark.parametrize("tokens", [1, 6])
+def test_what_is_no_float_or_lies_elsewhere_is_named(name: str, to: Any, message: str, tokens: int) -> None:
+    circuit = Circuit(4)
+    base, x, angles, weight, bias = (tensor.detach() for tensor in arguments(circuit))
+    base, x = base.flatten(0, 1)[:tokens], x.flatten(0, 1)[:tokens]
+    given: dict[str, Any] = {"base": base, "weight": weight, "bias": bias}
+    given[name] = given[name].to(to)
+    with pytest.raises(ConfigError, match=f"`{name}` {message}"):
+        project(x=x, angles=angles, circuit=circuit, **given)
+    with pytest.raises(ConfigError, match=f"`{name}` {message}"):
+        project_values(z=expectation(x, angles, circuit), circuit=circuit, **given)
+
+
+@pytest.mark.parametrize("grad", [True, False])
+@pytest.mark.parametrize("place", range(5))
+def test_forward_mode_differentiation_is_refused_rather_than_its_tangent_dropped(
+    place: int, grad: bool
+) -> None:
+    circuit = Circuit(4)
+    inputs = [tensor.detach() for tensor in arguments(circuit)]
+    values = [inputs[0], expectation(inputs[1], inputs[2], circuit), *inputs[3:]]
+
+    def of_values(base: Tensor, z: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return project_values(base, z, weight, bias, circuit, 0.7)
+
+    with forward_ad.dual_level(), torch.set_grad_enabled(grad):
+        expected = run(*inputs)
+        inputs[place] = forward_ad.make_dual(inputs[place], torch.ones_like(inputs[place]))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            run(*inputs)
+        if place in (1, 2):
+            with pytest.raises(NotImplementedError, match="jvp"):
+                expectation(inputs[1], inputs[2], circuit)
+        dual = min(place, 1) if place < 3 else place - 1
+        assert torch.allclose(of_values(*values), expected)
+        values[dual] = forward_ad.make_dual(values[dual], torch.ones_like(values[dual]))
+        with pytest.raises(NotImplementedError, match="jvp"):
+            of_values(*values)
+
+
+def test_torch_compile_traces_one_graph_without_gradients() -> None:
+    inputs = [tensor.detach() for tensor in arguments(Circuit(4))]
+    compiled = torch.compile(run, backend="aot_eager", fullgraph=True, dynamic=False)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(*inputs), run(*inputs), rtol=0, atol=1e-14)

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from amplitune.errors import ConfigError
 from amplitune.quantum.circuit import Circuit
@@ -185,11 +186,12 @@ def project_values(
         y, of the shape and dtype of `base`; equal to that of `project`.
 
     Raises:
-        ConfigError: `base`, `weight` or `bias` has a shape that does not fit.
+        ConfigError: `base`, `weight` or `bias` has a shape that does not fit, is no float, or is on another
+            device.
     """
-    _check_shapes(base, z.shape[:-1], z.shape[-1], weight, bias)
+    _check_fit(base, z, z.shape[-1], weight, bias, "z")
     if is_watched(base, z, weight, bias):
-        add = ProjectValues.apply if torch.is_grad_enabled() else project_values_op
+        add = ProjectValues.apply if _differentiates() else project_values_op
         out: Tensor = add(base, z, weight, bias, circuit.key, float(scaling))
         return out
     return _added(base, flattened(z), weight, bias, circuit, scaling)
@@ -224,7 +226,8 @@ def project(
         y, of the shape and dtype of `base`.
 
     Raises:
-        ConfigError: as `expectation`; or `base`, `weight` or `bias` has a shape that does not fit.
+        ConfigError: as `expectation`; or `base`, `weight` or `bias` has a shape that does not fit, is no
+            float, or is on another device.
 
     Source:
         arXiv 2509.16244 (QAA).
@@ -238,25 +241,31 @@ def project(
     if (direct := project_directly(base, x, angles, weight, bias, circuit, scaling)) is not None:
         return direct
     check_arguments(x, angles, circuit)
-    _check_shapes(base, x.shape[:-1], angles.shape[0] * circuit.n_observables, weight, bias)
+    _check_fit(base, x, angles.shape[0] * circuit.n_observables, weight, bias)
     if (evaluation := active()) is not None:
         z = evaluation.expectation(x, angles, circuit)
         up = torch.nn.functional.linear(z.to(torch.promote_types(z.dtype, weight.dtype)), weight, bias)
         return (base + scaling * up).to(base.dtype)
     parameters = operator_parameters(x, angles, circuit)
     if is_watched(base, x, parameters, weight, bias):
-        add = Project.apply if torch.is_grad_enabled() else project_op
+        add = Project.apply if _differentiates() else project_op
         out: Tensor = add(base, x, parameters, weight, bias, circuit.key, float(scaling))
         return out
     # The operator and its autograd function would only cost their own time, which a single token feels.
     return _added(base, run(flattened(x), parameters, circuit), weight, bias, circuit, scaling)
 
 
-def _check_shapes(
-    base: Tensor, leading: tuple[int, ...], columns: int, weight: Tensor, bias: Tensor | None
+def _differentiates() -> bool:
+    """Whether derivatives may be asked for: `no_grad` leaves forward-mode differentiation on."""
+    # The operator would drop a tangent in silence; the autograd function, without a rule for it, raises.
+    return torch.is_grad_enabled() or forward_ad._current_level >= 0
+
+
+def _check_fit(
+    base: Tensor, x: Tensor, columns: int, weight: Tensor, bias: Tensor | None, name_of_x: str = "x"
 ) -> None:
     expected = {
-        "base": (base, (*leading, base.shape[-1])),
+        "base": (base, (*x.shape[:-1], base.shape[-1])),
         "weight": (weight, (base.shape[-1], columns)),
         **({} if bias is None else {"bias": (bias, (base.shape[-1],))}),
     }
@@ -266,4 +275,13 @@ def _check_shapes(
                 f"`{name}` must have the shape {tuple(shape)} beside the other arguments, but has the shape "
                 f"{tuple(tensor.shape)}. Give base (..., d_out), x (..., features), weight "
                 "(d_out, circuits * m) and bias (d_out,)."
+            )
+        if not tensor.is_floating_point():
+            raise ConfigError(
+                f"`{name}` must have a float dtype, but has {tensor.dtype}. Convert it with {name}.float()."
+            )
+        if tensor.device != x.device:
+            raise ConfigError(
+                f"`{name}` must be on the device of `{name_of_x}`, {x.device}, but is on {tensor.device}. "
+                f"Move it with {name}.to({name_of_x}.device)."
             )
