@@ -235,6 +235,28 @@ def test_a_resized_vocabulary_comes_along(
     assert torch.equal(logits(loaded, tokens), logits(model, tokens))
 
 
+@pytest.mark.parametrize("kind", ["resized", "trained in full", "targets"])
+def test_another_vocabulary_is_an_error_that_names_its_size(
+    llama: Architecture, make_config: MakeConfig, tmp_path: Path, kind: str
+) -> None:
+    base = llama.model()
+    base.resize_token_embeddings(60)
+    options: dict[str, Any] = {
+        "resized": {},
+        "trained in full": {"modules_to_save": ["lm_head"]},
+        "targets": {"target_modules": ["embed_tokens", "lm_head"]},
+    }[kind]
+    model = peft.get_peft_model(base, make_config("sora", llama, **options))
+    model.save_pretrained(str(tmp_path), save_embedding_layers=kind == "resized")
+    with pytest.raises(
+        ConfigError, match=r"vocabulary of 60, the model has 50: .*resize_token_embeddings\(60\)"
+    ):
+        PeftModel.from_pretrained(llama.model(), str(tmp_path))
+    base = llama.model()
+    base.resize_token_embeddings(60)
+    PeftModel.from_pretrained(base, str(tmp_path))
+
+
 def test_injected_adapters_load_through_pefts_functions(
     method: str, llama: Architecture, wrap: Wrap, make_config: MakeConfig, tokens: Tensor
 ) -> None:

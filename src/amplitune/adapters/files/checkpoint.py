@@ -112,15 +112,20 @@ def check_adapter_keys(
             f"The file of adapter {adapter_name!r} must hold exactly the {len(own)} tensors of its config"
             f"{_listed('but lacks', missing)}{_listed('but adds', unexpected)}. {_ADVICE}"
         )
-    wrong = [
-        f"{name} ({_described(value)} instead of {_described(expected)})"
+    unfit = {
+        name: (value, expected)
         for name, expected in (beside | own).items()
         if (value := given.get(name)) is not None and not _fits(value, expected)
-    ]
-    if wrong:
+    }
+    if unfit:
+        wrong = [
+            f"{name} ({_described(value)} instead of {_described(expected)})"
+            for name, (value, expected) in unfit.items()
+        ]
+        shapes = [(_shape(value), _shape(expected)) for value, expected in unfit.values()]
         raise ConfigError(
             f"The file of adapter {adapter_name!r} must hold tensors that fit its config and the model"
-            f"{_listed('but does not in', wrong)}. {_ADVICE}"
+            f"{_listed('but does not in', wrong)}. {_resizing(model, shapes)}{_ADVICE}"
         )
 
 
@@ -163,6 +168,26 @@ def _embedding_names(model: Any) -> list[str]:
         # transformers' vision models that have none.
         return []
     return [state_name(name) for name, module in model.named_modules() if module in embeddings]
+
+
+def _resizing(model: Any, shapes: list[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    """Say how to give the model the vocabulary of the file, where nothing else differs."""
+    vocabulary = getattr(getattr(model, "config", None), "vocab_size", None)
+    sizes = set()
+    for saved, own in shapes:
+        if len(saved) != len(own):
+            return ""
+        different = [pair for pair in zip(saved, own, strict=True) if pair[0] != pair[1]]
+        if len(different) != 1 or different[0][1] != vocabulary:
+            return ""
+        sizes.add(different[0][0])
+    if len(sizes) != 1:
+        return ""
+    (size,) = sizes
+    return (
+        f"The file has tensors for a vocabulary of {size}, the model has {vocabulary}: call "
+        f"resize_token_embeddings({size}) of the base model before it gets the adapter. Otherwise: "
+    )
 
 
 def _listed(verb: str, keys: Iterable[str]) -> str:
