@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 import torch
-from accelerate import cpu_offload, disk_offload
+from accelerate import cpu_offload, disk_offload, dispatch_model
 from peft import get_peft_model
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+
+from amplitune.adapters.qaa import shared
+from amplitune.quantum import expectation
 
 
 def logits(model: Any, tokens: Tensor) -> Tensor:
@@ -66,3 +69,77 @@ def test_an_adapter_around_an_offloaded_layer_is_where_the_layer_computes(
     model = get_peft_model(base, make_config(method, llama)).eval()
     assert {tensor.device.type for tensor in tensors_of_adapters(model)} == {"cpu"}
     torch.testing.assert_close(logits(model, tokens), expected)
+
+
+SHARED = {"target_modules": ["q_proj", "k_proj", "v_proj"], "share_circuit": True}
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_circuit_of_several_offloaded_layers(
+    llama: Any, wrap: Any, tokens: Tensor, offload: Any, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = wrap("qaa", llama, **SHARED)
+    before = logits(model, tokens)
+    offload(model)
+    runs = []
+
+    def run(*arguments: Any) -> Tensor:
+        runs.append(arguments)
+        return expectation(*arguments)
+
+    monkeypatch.setattr(shared, "expectation", run)
+    # The second pass finds what the first one has left.
+    for _ in range(2):
+        with torch.set_grad_enabled(training):
+            torch.testing.assert_close(model(tokens).logits.detach(), before)
+    assert len(runs) == 2 * 2
+    assert {tensor.device.type for tensor in tensors_of_adapters(model)} == {"meta"}
+
+
+def test_only_the_owner_of_a_circuit_is_offloaded(
+    llama: Any, wrap: Any, tokens: Tensor, offload: Any
+) -> None:
+    model = wrap("qaa", llama, **SHARED)
+    before = logits(model, tokens)
+    attention = model.base_model.model.model.layers[0].self_attn
+    h = torch.randn(2, 24)
+    expected = attention.k_proj(h).detach()
+    offload(attention.q_proj)
+    torch.testing.assert_close(logits(model, tokens), before)
+    # It brings the angles itself where it is asked first.
+    torch.testing.assert_close(attention.k_proj(h).detach(), expected)
+    assert attention.k_proj.angles_of("default").device.type == "cpu"
+    assert attention.q_proj.qaa_angles["default"].is_meta
+
+
+def test_an_offloaded_adapter_with_one_circuit_merges(
+    llama: Any, wrap: Any, tokens: Tensor, offload: Any
+) -> None:
+    options = {"readout": "interferometric", "norm": "restore", "up_proj_bias": False}
+    model = wrap("qaa", llama, **SHARED, **options)
+    before = logits(model, tokens)
+    offload(model)
+    model.merge_adapter()
+    torch.testing.assert_close(logits(model, tokens), before)
+    model.unmerge_adapter()
+    torch.testing.assert_close(logits(model, tokens), before)
+
+
+def test_layers_with_one_circuit_dispatched_to_several_places(
+    llama: Any, wrap: Any, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = wrap("qaa", llama, **SHARED)
+    before = logits(model, tokens)
+    inner = "base_model.model.model"
+    places = {
+        f"{inner}.embed_tokens": "cpu",
+        f"{inner}.rotary_emb": "cpu",
+        f"{inner}.layers.0": "cpu",
+        f"{inner}.layers.1": "disk",
+        f"{inner}.norm": "cpu",
+        "base_model.model.lm_head": "cpu",
+    }
+    dispatch_model(model, places, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True)
+    assert {tensor.device.type for tensor in tensors_of_adapters(model)} == {"cpu", "meta"}
+    for _ in range(2):
+        torch.testing.assert_close(logits(model, tokens), before)

@@ -1,12 +1,8 @@
-"""Modules that share a circuit: its formula, computed once, kept while it is used, saved and counted once."""
+"""Modules that share a circuit: its formula, computed once, saved and counted once."""
 
 import copy
-import gc
 import pickle
 import threading
-import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,77 +10,22 @@ import peft
 import pytest
 import torch
 from tests.adapters.conftest import Architecture, Wrap
+from tests.adapters.qaa.shared_attention import (
+    QKV,
+    Attention,
+    attention,
+    counted,
+    gradients,
+    layers_of,
+    unshared,
+)
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from amplitune import QAAConfig, count_parameters
-from amplitune.adapters.qaa import shared
-from amplitune.adapters.qaa.layer import QAALinear
 from amplitune.adapters.qaa.stored_circuit import circuits_of, stored_circuits
 from amplitune.errors import ConfigError
-from amplitune.quantum import expectation, measured
-
-QKV = ["q_proj", "k_proj", "v_proj"]
-
-
-class Attention(nn.Module):
-    """Three projections of one input, and what an attention needs of them is their sum."""
-
-    def __init__(self, width: int = 6) -> None:
-        super().__init__()
-        self.q_proj, self.k_proj, self.v_proj = (nn.Linear(width, 4) for _ in QKV)
-
-    def forward(self, x: Tensor, between: Any = None) -> Tensor:
-        h = torch.tanh(x)
-        total: Tensor = self.q_proj(h)
-        if between is not None:
-            h = between(h)
-        return total + self.k_proj(h) * 2 + self.v_proj(h) * 3
-
-
-def attention(**overrides: Any) -> Any:
-    fields: dict[str, Any] = {"target_modules": QKV, "init_weights": False, "share_circuit": True}
-    net = nn.Sequential(Attention())
-    model: Any = peft.get_peft_model(net, QAAConfig(**fields | overrides))
-    return model.base_model.model[0]
-
-
-def layers_of(model: nn.Module) -> list[QAALinear]:
-    return [module for module in model.modules() if isinstance(module, QAALinear)]
-
-
-def unshared(model: nn.Module) -> Any:
-    """The same model with each circuit by itself, the angles copied."""
-    model = copy.deepcopy(model)
-    for layer in layers_of(model):
-        for adapter in list(layer.qaa_shared):
-            layer.qaa_angles[adapter] = nn.Parameter(layer.angles_of(adapter).detach().clone())
-        layer.qaa_shared.clear()
-    return model
-
-
-@contextmanager
-def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
-    """The inputs of all circuits that run in shared layers."""
-    inputs: list[Tensor] = []
-
-    def record(x: Tensor, *arguments: Any) -> Tensor:
-        inputs.append(x)
-        return expectation(x, *arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shared, "expectation", record)
-        yield inputs
-
-
-def gradients(model: nn.Module, x: Tensor, **kwargs: Any) -> list[Tensor]:
-    x = x.detach().requires_grad_()
-    trained = [x, *(parameter for parameter in model.parameters() if parameter.requires_grad)]
-    # Not torch.autograd.grad, which re-entrant checkpoints refuse.
-    model(x, **kwargs).square().sum().backward()
-    found = [parameter.grad.clone() for parameter in trained if parameter.grad is not None]
-    model.zero_grad()
-    return found
+from amplitune.quantum import measured
 
 
 def test_the_first_module_owns_the_angles(llama: Architecture, wrap: Wrap) -> None:
@@ -173,28 +114,15 @@ def test_a_module_that_is_asked_twice_computes_twice(monkeypatch: pytest.MonkeyP
     assert len(inputs) == 2
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.enable_grad, torch.inference_mode])
-@pytest.mark.parametrize("asked", [QKV, QKV[:2]])
-def test_nothing_is_kept_after_use(mode: Any, asked: list[str]) -> None:
-    model = attention()
-    with mode():
-        x = torch.tanh(torch.randn(2, 6, requires_grad=True))
-        outputs = [getattr(model, name)(x) for name in asked]
-        if mode is torch.enable_grad:
-            torch.stack(outputs).sum().backward()
-    gone = weakref.ref(x)
-    del x, outputs
-    assert gone() is None, gc.get_referrers(gone())
-    assert not model.q_proj.qaa_shared["default"].circuit._slots.kept
-
-
-def test_the_graph_goes_with_the_outputs() -> None:
-    model = attention()
-    x = torch.tanh(torch.randn(2, 6, requires_grad=True))
-    y = model.q_proj(x) + model.k_proj(x) + model.v_proj(x)
-    gone = weakref.ref(x)
-    del x, y
-    assert gone() is None
+def test_second_derivatives_go_through_the_shared_values() -> None:
+    model = attention().double()
+    alone = unshared(model)
+    x = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
+    found = []
+    for net in (model, alone):
+        (first,) = torch.autograd.grad(net(x).square().sum(), x, create_graph=True)
+        found.append(torch.autograd.grad(first.square().sum(), x)[0])
+    torch.testing.assert_close(*found, rtol=0, atol=1e-11)
 
 
 @pytest.mark.parametrize("reentrant", [True, False])
@@ -224,7 +152,7 @@ def test_checkpoints_give_the_same_gradients(reentrant: bool, whole: bool) -> No
         assert len(found) == len(expected) == 8
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-    assert not model.q_proj.qaa_shared["default"].circuit._slots.kept
+    assert model.q_proj.qaa_shared["default"].circuit._slots.slot.kept is None
 
 
 def test_threads_do_not_disturb_each_other() -> None:
