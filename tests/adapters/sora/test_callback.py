@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from peft import PeftModel
-from tests.adapters.conftest import VOCABULARY, Architecture, Wrap
+from tests.adapters.conftest import VOCABULARY, Architecture, MakeConfig, Wrap
 from tests.adapters.sora.test_prune import keep_ranks
 from tests.adapters.test_lifecycle import logits
 from torch import Tensor
@@ -168,9 +168,41 @@ def test_an_adapter_without_gates_is_not_saved(
     llama: Architecture, wrap: Wrap, make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:
     model = wrap("sora", llama, **SCHEDULE | {"sparse_lambda": 100.0, "lambda_end": 200.0})
-    make_trainer(model, [SoRACallback(save_sparsities=[0.5])], max_steps=1).train()
+    trainer = make_trainer(model, [SoRACallback(save_sparsities=[0.5, 0.7])], max_steps=2)
+    with pytest.warns(
+        UserWarning, match=r"`save_sparsities` \[0\.5, 0\.7\]: no gate is left at step 1"
+    ) as warned:
+        trainer.train()
+    assert sum("save_sparsities" in str(each.message) for each in warned) == 1
     assert gate_sparsity(model).remaining == 0
     assert not list(tmp_path.glob("lora-sparsity-*"))
+
+
+def test_nothing_is_saved_where_nothing_is_logged(
+    llama: Architecture, wrap: Wrap, make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    model = wrap("sora", llama, **SCHEDULE)
+    trainer = make_trainer(
+        model, [SoRACallback(save_sparsities=[0.1])], logging_strategy="no", eval_strategy="no"
+    )
+    with pytest.raises(ConfigError, match="`save_sparsities` must be left unset with logging_strategy: 'no'"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+    # An evaluation is a log.
+    make_trainer(model, [SoRACallback(save_sparsities=[0.1])], logging_strategy="no").train()
+    assert list(tmp_path.glob("lora-sparsity-*"))
+
+
+def test_what_cannot_become_a_lora_is_refused_before_the_first_step(
+    llama: Architecture, make_config: MakeConfig, make_trainer: MakeTrainer
+) -> None:
+    model = llama.model()
+    model.add_adapter(make_config("sora", llama))
+    trainer = make_trainer(model, [SoRACallback(save_sparsities=[0.5])])
+    with pytest.raises(ConfigError, match=r"must be a PeftModel .*the model's own `add_adapter`"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+    make_trainer(model, [SoRACallback()], save_strategy="no").train()
 
 
 def test_metrics_in_a_loop_of_ones_own(llama: Architecture, wrap: Wrap) -> None:
@@ -231,6 +263,12 @@ def test_a_model_without_the_adapter_is_an_error_before_the_first_step(
         ({"prune_steps": 2.5}, "`prune_steps` must be a positive integer, but is 2.5"),
         ({"save_sparsities": [0.5, 1.0]}, "`save_sparsities` must be shares from 0 to below 1, but has 1.0"),
         ({"save_sparsities": [-0.1]}, "but has -0.1"),
+        ({"save_sparsities": [float("nan")]}, "but has nan"),
+        ({"save_sparsities": ["0.5"]}, "but has '0.5'"),
+        ({"save_sparsities": [None]}, "but has None"),
+        ({"save_sparsities": "0.5"}, "`save_sparsities` must be a list of shares, but is '0.5'"),
+        ({"save_sparsities": 0.5}, "`save_sparsities` must be a list of shares, but is 0.5"),
+        ({"save_sparsities": None}, "`save_sparsities` must be a list of shares, but is None"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, Any], message: str) -> None:

@@ -1,5 +1,6 @@
 """The path of a SoRA adapter's sparsity through training: logged, saved on the way, pruned on the way."""
 
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
 from amplitune.adapters.sora.proximal import _OncePerStep, scheduled_lambda
-from amplitune.adapters.sora.prune import save_as_lora
+from amplitune.adapters.sora.prune import _as_lora, save_as_lora
 from amplitune.adapters.sora.prune_gates import prune_gates
 from amplitune.errors import ConfigError
 
@@ -71,14 +72,15 @@ class SoRACallback(TrainerCallback):
         prune_steps: optimizer steps between two calls of `prune_gates`; unset, gates are never removed.
         save_sparsities: shares of zero gates, from 0 to 1, at which the adapter is saved as a plain LoRA: at
             the first log that has reached one, by `save_as_lora` into "lora-sparsity-<share>" in the
-            trainer's `output_dir`.
+            trainer's `output_dir`. A log without gates left is a warning, as LoRA has no rank 0.
         check_optimizer: whether training is refused where the optimizer would not shrink the adapter's gates:
             the trainer was given none of `create_sora_optimizer`, or has dropped it. False: they are to stay
             dense, or something else shrinks them, such as a threshold in a callback of your own. Frozen gates
             need no such optimizer and are not asked about.
 
     Raises:
-        ConfigError: an argument has a value it cannot have.
+        ConfigError: an argument has a value it cannot have; before the first step, also one that the trainer
+            or the model cannot follow.
 
     Source:
         Ding et al., EMNLP 2023, arXiv 2311.11696, algorithm 1, where a rising lambda shows how sparse an
@@ -97,19 +99,13 @@ class SoRACallback(TrainerCallback):
         self.adapter_name = adapter_name
         self.check_optimizer = check_optimizer
         self.prune_steps = prune_steps
-        self.save_sparsities = sorted(save_sparsities)
+        self.save_sparsities = _shares(save_sparsities)
         self.path: list[dict[str, Any]] = []
         if prune_steps is not None and not (type(prune_steps) is int and prune_steps >= 1):
             raise ConfigError(
                 f"`prune_steps` must be a positive integer, but is {prune_steps!r}. Give the number of "
                 "optimizer steps between two prunings, or leave it unset to keep zero gates."
             )
-        for sparsity in self.save_sparsities:
-            if not 0 <= sparsity < 1:
-                raise ConfigError(
-                    f"`save_sparsities` must be shares from 0 to below 1, but has {sparsity!r}. Give shares "
-                    "of zero gates, such as save_sparsities=[0.25, 0.5, 0.75]."
-                )
 
     def attach(self, trainer: Any) -> None:
         """Add this callback to a trainer in front of those that report to TensorBoard and the like.
@@ -130,6 +126,8 @@ class SoRACallback(TrainerCallback):
             _check_shrinks(optimizer, self.adapter_name)
         if self.prune_steps is not None:
             self._check_pruning(args)
+        if self.save_sparsities:
+            self._check_saving(args, model)
         self.path = [row for row in state.log_history if SPARSITY in row]
 
     def _check_pruning(self, args: TrainingArguments) -> None:
@@ -145,6 +143,17 @@ class SoRACallback(TrainerCallback):
                 f"{self.prune_steps}: the best checkpoint has the ranks of its own step, which do not fit "
                 "the model at the end. Open it with PeftModel.from_pretrained after training instead."
             )
+
+    def _check_saving(self, args: TrainingArguments, model: Any) -> None:
+        if args.logging_strategy == "no" and args.eval_strategy == "no":
+            raise ConfigError(
+                "`save_sparsities` must be left unset with logging_strategy: 'no', but is "
+                f"{self.save_sparsities}: an adapter is saved when its sparsity is logged. Set "
+                "logging_strategy: 'steps', and `logging_steps` to how far a share may be passed."
+            )
+        if gate_sparsity(model, self.adapter_name).remaining:
+            # What cannot become a LoRA is an error now instead of in mid-training.
+            _as_lora(model, self.adapter_name, save_embedding_layers=False)
 
     def on_log(
         self,
@@ -163,12 +172,20 @@ class SoRACallback(TrainerCallback):
         if state.log_history:
             state.log_history[-1].update(metrics)
             self.path.append(state.log_history[-1])
-        if not state.is_world_process_zero or not metrics[REMAINING]:
+        due = [sparsity for sparsity in self.save_sparsities if saved < sparsity <= metrics[SPARSITY]]
+        if not due or not state.is_world_process_zero:
             return
-        for sparsity in self.save_sparsities:
-            if saved < sparsity <= metrics[SPARSITY]:
-                folder = Path(str(args.output_dir)) / f"lora-sparsity-{sparsity:g}"
-                save_as_lora(model, folder, self.adapter_name)
+        if not metrics[REMAINING]:
+            warnings.warn(
+                f"No LoRA was saved for `save_sparsities` {due}: no gate is left at step "
+                f"{state.global_step}, after {max(saved, 0.0):.0%} of zero gates at the log before. Log more often "
+                "(`logging_steps`), or let lambda rise more slowly.",
+                stacklevel=2,
+            )
+            return
+        for sparsity in due:
+            folder = Path(str(args.output_dir)) / f"lora-sparsity-{sparsity:g}"
+            save_as_lora(model, folder, self.adapter_name)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -177,6 +194,20 @@ class SoRACallback(TrainerCallback):
         if self.prune_steps is not None and state.global_step % self.prune_steps == 0:
             model = extract_model_from_parallel(kwargs["model"], keep_torch_compile=False)
             prune_gates(model, kwargs.get("optimizer"), self.adapter_name)
+
+
+def _shares(save_sparsities: Any) -> list[float]:
+    """Sort shares of zero gates, and refuse what is none."""
+    advice = "Give shares of zero gates, such as save_sparsities=[0.25, 0.5, 0.75]."
+    if isinstance(save_sparsities, str) or not isinstance(save_sparsities, Iterable):
+        raise ConfigError(f"`save_sparsities` must be a list of shares, but is {save_sparsities!r}. {advice}")
+    shares = list(save_sparsities)
+    for share in shares:
+        if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+            raise ConfigError(
+                f"`save_sparsities` must be shares from 0 to below 1, but has {share!r}. {advice}"
+            )
+    return sorted(shares)
 
 
 def _check_shrinks(optimizer: Optimizer, adapter_name: str) -> None:
