@@ -1,14 +1,15 @@
 """The configuration of a SoRA adapter."""
 
+import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 from peft.utils import PeftType
 
 from amplitune.adapters.files.file_format import FORMAT_VERSION, check_format_version
 from amplitune.adapters.patterns import check_pattern, pattern_value
 from amplitune.adapters.targeting import TargetingConfig
-from amplitune.errors import ConfigError, check_choice
+from amplitune.errors import ConfigError, check_choice, check_integer
 
 Threshold = Literal["lambda", "lr*lambda"]
 ThresholdRule = Literal["soft", "reference"]
@@ -131,6 +132,7 @@ class SoRAConfig(TargetingConfig):
                 f"`lora_dropout` must be at least 0 and below 1, but is {self.lora_dropout!r}. "
                 "Give a probability, or leave it unset for none."
             )
+        check_integer("pruned_gates", self.pruned_gates, 0, "Leave it unset: `prune_gates` writes it itself.")
         check_proximal_fields(**{name: getattr(self, name) for name in PROXIMAL_FIELDS})
 
 
@@ -140,10 +142,15 @@ def _check_rank(r: Any) -> None:
 
 
 def _check_alpha(lora_alpha: Any) -> None:
-    if not isinstance(lora_alpha, int | float) or not lora_alpha > 0:
+    if not _is_number(lora_alpha) or not lora_alpha > 0:
         raise ConfigError(
-            f"`lora_alpha` must be above 0, but is {lora_alpha!r}. The reference code uses lora_alpha: 16."
+            f"`lora_alpha` must be above 0 and finite, but is {lora_alpha!r}. The reference code uses "
+            "lora_alpha: 16."
         )
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 #: The fields of SoRAConfig that the optimizer's proximal step goes by.
@@ -176,10 +183,10 @@ def check_proximal_fields(
         ("lambda_schedule", lambda_schedule, get_args(LambdaSchedule)),
     ):
         check_choice(name, value, kinds)
-    if not sparse_lambda >= 0:
+    if not _is_number(sparse_lambda) or sparse_lambda < 0:
         raise ConfigError(
-            f"`sparse_lambda` must be at least 0, but is {sparse_lambda!r}. The reference code uses 3e-4; 0 "
-            "keeps all gates."
+            f"`sparse_lambda` must be at least 0 and finite, but is {sparse_lambda!r}. The reference code "
+            "uses 3e-4; 0 keeps all gates."
         )
     if lambda_schedule == "constant":
         for name, given in (("lambda_num_steps", lambda_num_steps), ("lambda_end", lambda_end)):
@@ -189,15 +196,15 @@ def check_proximal_fields(
                     "Choose lambda_schedule: 'linear' or 'log-linear' to move lambda."
                 )
         return
-    if lambda_num_steps is None or lambda_num_steps < 1:
+    if isinstance(lambda_num_steps, bool) or not isinstance(lambda_num_steps, int) or lambda_num_steps < 1:
         raise ConfigError(
             f"`lambda_num_steps` must be a positive integer with lambda_schedule: {lambda_schedule!r}, but "
             f"is {lambda_num_steps!r}. Give the number of optimizer steps of the training run."
         )
-    if lambda_end is None or not lambda_end >= 0:
+    if not _is_number(lambda_end) or lambda_end < 0:
         raise ConfigError(
-            f"`lambda_end` must be at least 0 with lambda_schedule: {lambda_schedule!r}, but is "
-            f"{lambda_end!r}. Give the lambda of the last step."
+            f"`lambda_end` must be at least 0 and finite with lambda_schedule: {lambda_schedule!r}, but "
+            f"is {lambda_end!r}. Give the lambda of the last step."
         )
     if lambda_schedule == "log-linear" and not (sparse_lambda > 0 and lambda_end > 0):
         raise ConfigError(
