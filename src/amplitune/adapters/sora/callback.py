@@ -178,8 +178,8 @@ class SoRACallback(TrainerCallback):
         if not metrics[REMAINING]:
             warnings.warn(
                 f"No LoRA was saved for `save_sparsities` {due}: no gate is left at step "
-                f"{state.global_step}, after {max(saved, 0.0):.0%} of zero gates at the log before. Log more often "
-                "(`logging_steps`), or let lambda rise more slowly.",
+                f"{state.global_step}, after {max(saved, 0.0):.0%} of zero gates at the log before. Log more "
+                "often (`logging_steps`), or let lambda rise more slowly.",
                 stacklevel=2,
             )
             return
