@@ -5,11 +5,13 @@ from typing import Any
 import pytest
 import torch
 from accelerate import cpu_offload, disk_offload, dispatch_model
-from peft import get_peft_model
+from peft import PeftConfig, PeftModel, get_peft_model, load_peft_weights, set_peft_model_state_dict
 from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import Tensor, nn
+from transformers import LlamaForCausalLM
 
 from amplitune.adapters.qaa import shared
+from amplitune.errors import ConfigError
 from amplitune.quantum import expectation
 
 
@@ -71,6 +73,14 @@ def test_an_adapter_around_an_offloaded_layer_is_where_the_layer_computes(
     torch.testing.assert_close(logits(model, tokens), expected)
 
 
+PLACES = {
+    "base_model.model.model.embed_tokens": "cpu",
+    "base_model.model.model.rotary_emb": "cpu",
+    "base_model.model.model.layers.0": "cpu",
+    "base_model.model.model.layers.1": "disk",
+    "base_model.model.model.norm": "cpu",
+    "base_model.model.lm_head": "cpu",
+}
 SHARED = {"target_modules": ["q_proj", "k_proj", "v_proj"], "share_circuit": True}
 
 
@@ -125,21 +135,37 @@ def test_an_offloaded_adapter_with_one_circuit_merges(
     torch.testing.assert_close(logits(model, tokens), before)
 
 
+@pytest.mark.filterwarnings("ignore:for base_model.*copying from a non-meta parameter")
+def test_an_adapter_that_peft_has_not_written_to_disk_is_refused(
+    llama: Any, method: str, wrap: Any, tokens: Tensor, tmp_path: Path
+) -> None:
+    model = wrap(method, llama)
+    before = logits(model, tokens)
+    model.save_pretrained(str(tmp_path / "adapter"))
+    model.unload().save_pretrained(str(tmp_path / "base"))
+    own = {name.removeprefix("base_model.model."): place for name, place in PLACES.items()}
+
+    def base() -> Any:
+        return LlamaForCausalLM.from_pretrained(
+            tmp_path / "base", device_map=own, offload_folder=str(tmp_path / "offloaded")
+        )
+
+    loaded = PeftModel.from_pretrained(
+        base(), str(tmp_path / "adapter"), device_map=PLACES, offload_folder=str(tmp_path / "more")
+    ).eval()
+    with pytest.raises(ConfigError, match=r"finds no 'base_model.*layers\.1.*default'.*get_peft_model"):
+        loaded(tokens)
+    remedied: Any = get_peft_model(base(), PeftConfig.from_pretrained(str(tmp_path / "adapter"))).eval()
+    set_peft_model_state_dict(remedied, load_peft_weights(str(tmp_path / "adapter")))
+    torch.testing.assert_close(logits(remedied, tokens), before)
+
+
 def test_layers_with_one_circuit_dispatched_to_several_places(
     llama: Any, wrap: Any, tokens: Tensor, tmp_path: Path
 ) -> None:
     model = wrap("qaa", llama, **SHARED)
     before = logits(model, tokens)
-    inner = "base_model.model.model"
-    places = {
-        f"{inner}.embed_tokens": "cpu",
-        f"{inner}.rotary_emb": "cpu",
-        f"{inner}.layers.0": "cpu",
-        f"{inner}.layers.1": "disk",
-        f"{inner}.norm": "cpu",
-        "base_model.model.lm_head": "cpu",
-    }
-    dispatch_model(model, places, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True)
+    dispatch_model(model, PLACES, main_device="cpu", offload_dir=str(tmp_path), force_hooks=True)
     assert {tensor.device.type for tensor in tensors_of_adapters(model)} == {"cpu", "meta"}
     for _ in range(2):
         torch.testing.assert_close(logits(model, tokens), before)

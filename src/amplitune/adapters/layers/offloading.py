@@ -8,6 +8,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from amplitune.errors import ConfigError
+
+_NOT_WRITTEN = (
+    "An adapter that is loaded onto a model with modules on disk must have its tensors there too, but "
+    "accelerate finds no {}: PeftModel.from_pretrained writes tensors of nn.Linear modules, such as LoRA's, "
+    "under their names, and others under wrong ones. Load the adapter while the model is in memory and call "
+    "accelerate.dispatch_model after it; or use get_peft_model on the dispatched model, then peft's "
+    "set_peft_model_state_dict with load_peft_weights, which keeps the adapter in memory."
+)
+
 
 def device_of(base: nn.Module) -> torch.device | None:
     """Find the device where a module computes; None if it holds no tensors at all.
@@ -43,12 +53,18 @@ def onloaded(parts: list[nn.Module]) -> Iterator[None]:
 
     Args:
         parts: the `nn.ParameterDict`s of a layer.
+
+    Raises:
+        ConfigError: accelerate has no such tensors, as peft has not written them to disk under their names.
     """
     hooks: list[tuple[Any, nn.Module]] = [
         (hook, part) for part in parts if (hook := part.__dict__.get("_hf_hook")) is not None
     ]
     for hook, part in hooks:
-        hook.pre_forward(part)
+        try:
+            hook.pre_forward(part)
+        except KeyError as error:
+            raise ConfigError(_NOT_WRITTEN.format(error)) from error
     try:
         yield
     finally:
