@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from peft.tuners.tuners_utils import BaseTunerLayer, _maybe_include_all_linear_layers
 from peft.utils import TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING, get_quantization_kwargs
@@ -13,6 +13,7 @@ from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.lazy import LazyModuleMixin
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
+from amplitune.adapters.coarse_angles import warn_of_coarse_angles
 from amplitune.adapters.files.loading import adapter_made, check_readable
 from amplitune.adapters.files.state_dicts import StateDictTuner
 from amplitune.adapters.layers.adapter_layer import AdapterLayer
@@ -51,6 +52,12 @@ class AdapterTuner(StateDictTuner):
             for layer in self.model.modules():
                 if isinstance(layer, self.tuner_layer_cls):
                     layer.cast_adapter_to_base(adapter_name)
+
+    def train(self, mode: bool = True) -> Self:
+        """Turn training on or off; Trainer does so before each of its steps."""
+        if mode:
+            warn_of_coarse_angles(self.model, self.tuner_layer_cls)
+        return super().train(mode)
 
     def _prepare_adapter_config(self, peft_config: Any, model_config: dict[str, Any]) -> Any:
         """Fill in `target_modules` for the architecture."""
