@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from amplitune.quantum.circuit import Circuit
-from amplitune.quantum.kernels import dispatch, native
-from amplitune.quantum.measured import active
+from amplitune.quantum.kernels import native
+from amplitune.quantum.kernels.dispatch import VARIABLE, overrides
+from amplitune.quantum.measured import open_blocks
 from amplitune.quantum.program import program_of
 from amplitune.quantum.readout import INTERFEROMETRIC
 from amplitune.quantum.watching import is_watched
@@ -82,43 +83,37 @@ def project_directly(
     """
     # Written out rather than divided into functions: a token's weights push this code out of the cache, and
     # what it takes then goes by the number of functions and objects that it touches.
-    if (
-        is_watched(base, x, angles, weight, bias)
-        or active() is not None
-        or dispatch.overrides[-1] is not None
-        or not (x.is_cpu and base.is_cpu and x.is_contiguous() and base.is_contiguous())
-        or not (angles.is_contiguous() and weight.is_contiguous())
-        or not (weight.ndim == 2 and x.ndim == base.ndim > 0)
-    ):
-        return None
-    shape, sums, size = x.shape, base.shape, weight.shape
-    if sums[-1] != size[0] or sums[:-1] != shape[:-1]:
-        return None
-    features = shape[-1]
-    rows = x.numel() // features if features else 0
-    # More rows than columns are the operator's: nothing is bound for them.
-    if not 0 < rows <= size[1]:
+    if is_watched(base, x, angles, weight, bias) or open_blocks[0] or overrides[-1] is not None:
         return None
     at = angles.data_ptr(), weight.data_ptr(), 0 if bias is None else bias.data_ptr()
-    bound = _bound.get(at[1])
+    bound, shape, sums = _bound.get(at[1]), x.shape, base.shape
     if (
         bound is None
         or bound.at != at
-        or bound.angles != angles.shape
-        or bound.weight != size
-        or bound.dtype is not angles.dtype
-        or bound.dtype is not weight.dtype
         or bound.circuit is not circuit
         or bound.scaling != scaling
-        or bound.features != features
+        or bound.angles != angles.shape
+        or bound.weight != weight.shape
+        or bound.dtype is not angles.dtype
+        or bound.dtype is not weight.dtype
         or bound.x_dtype is not x.dtype
         or bound.base_dtype is not base.dtype
+        or not (shape and bound.features == shape[-1])
     ):
-        bound = _bind(at, base, x, angles, weight, circuit, scaling)
+        bound = _bind(at, base, x, angles, weight, bias, circuit, scaling)
         if bound is None:
             return None
-    if bias is not None and not (
-        bias.dtype is bound.dtype and bias.shape == size[:1] and bias.is_contiguous() and bias.is_cpu
+    rows = x.numel() // bound.features
+    d_out, columns = bound.weight
+    # More rows than columns are the operator's.
+    if (
+        not 0 < rows <= columns
+        or not (sums and sums[-1] == d_out and sums[:-1] == shape[:-1])
+        or not (x.is_cpu and base.is_cpu and x.is_contiguous() and base.is_contiguous())
+        or not (angles.is_contiguous() and weight.is_contiguous())
+        or not (
+            bias is None or (bias.dtype is bound.dtype and bias.numel() == d_out and bias.is_contiguous())
+        )
     ):
         return None
     return bound.run(base, x, rows)
@@ -130,36 +125,37 @@ def _bind(
     x: Tensor,
     angles: Tensor,
     weight: Tensor,
+    bias: Tensor | None,
     circuit: Circuit,
     scaling: float,
 ) -> _Bound | None:
     """Check what stays from call to call; None where the native kernel cannot run it as it is."""
-    dtype = weight.dtype
+    dtype, held = weight.dtype, (angles, weight) if bias is None else (angles, weight, bias)
     of_kernel = (
         dtype in (torch.float32, torch.float64)
         and circuit.is_real
         and circuit.ansatz.rotations == 1
         and circuit.norm == "drop"
         and circuit.readout != INTERFEROMETRIC
-        and os.environ.get(dispatch.VARIABLE) in (None, "", "native")
+        and os.environ.get(VARIABLE) in (None, "", "native")
     )
-    if not of_kernel:
+    # Nothing is bound for a call with more rows than columns.
+    if not (of_kernel and x.ndim and weight.ndim == 2 and 0 < x.numel() <= weight.shape[1] * x.shape[-1]):
         return None
     program = program_of(circuit)
     if native.unsupported(program, x) is not None:
         return None
-    columns, features = weight.shape[1], x.shape[-1]
+    (d_out, columns), features = weight.shape, x.shape[-1]
     circuits = columns // circuit.n_observables
     readable = {dtype, *(native.narrow() if dtype == torch.float32 else ())}
     if not (
-        0 < features <= 2**circuit.n_qubits
+        features <= 2**circuit.n_qubits
         and circuits * circuit.n_observables == columns
         and angles.shape == circuit.angle_shape(circuits)
+        and (bias is None or bias.shape == (d_out,))
         and x.dtype in readable
         and base.dtype in readable
-        and angles.dtype == dtype
-        and angles.is_cpu
-        and weight.is_cpu
+        and all(tensor.dtype == dtype and tensor.is_cpu and tensor.is_contiguous() for tensor in held)
     ):
         return None
     run = native.projection(

@@ -68,9 +68,10 @@ class Measured:
 _current: ContextVar[Measured | None] = ContextVar("amplitune_measured", default=None)
 _lock = Lock()
 
-# torch.compile cannot trace the reading of a ContextVar, but checks numbers of a module: compiled code runs
-# without a break as long as no block is open anywhere, and is compiled anew when the first one opens.
-_open_blocks = 0
+#: How many blocks are open in all threads. torch.compile cannot trace the reading of a ContextVar, but checks
+#: this number: compiled code runs without a break as long as no block is open anywhere, and is compiled anew
+#: when the first one opens.
+open_blocks = [0]
 
 
 @contextmanager
@@ -106,16 +107,15 @@ def measured(
         True
         >>> active()
     """
-    global _open_blocks
     evaluation = Measured(shots, noise, trajectories, generator)
     token = _current.set(evaluation)
     with _lock:
-        _open_blocks += 1
+        open_blocks[0] += 1
     try:
         yield evaluation
     finally:
         with _lock:
-            _open_blocks -= 1
+            open_blocks[0] -= 1
         _current.reset(token)
 
 
@@ -125,7 +125,7 @@ def active() -> Measured | None:
     Returns:
         The innermost `measured` block of this thread, or None for exact expectation values.
     """
-    return _innermost() if _open_blocks else None
+    return _innermost() if open_blocks[0] else None
 
 
 @torch.compiler.disable

@@ -99,7 +99,7 @@ def test_another_input_gets_its_own_values(
 
 def test_changed_angles_are_seen() -> None:
     model = attention()
-    x = torch.randn(2, 6)
+    x = torch.randn(20, 6)
     with torch.no_grad():
         model.q_proj(x)
         model.q_proj.qaa_angles["default"].add_(0.5)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 from tests.adapters.conftest import Architecture, Wrap
-from tests.adapters.qaa.shared_attention import QKV, attention, counted, gradients
+from tests.adapters.qaa.shared_attention import QKV, attention, counted, gradients, unshared
+from tests.quantum.kernels.native_cases import needs_compiler
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
@@ -18,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 def test_nothing_is_kept_after_use(mode: Any, asked: list[str]) -> None:
     model = attention()
     with mode():
-        x = torch.tanh(torch.randn(2, 6, requires_grad=True))
+        x = torch.tanh(torch.randn(20, 6, requires_grad=True))
         outputs = [getattr(model, name)(x) for name in asked]
         if mode is torch.enable_grad:
             torch.stack(outputs).sum().backward()
@@ -111,7 +112,8 @@ def test_a_pass_computes_once_with_and_without_checkpoints(
     reentrant: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = attention()
-    x = torch.randn(2, 6, requires_grad=True)
+    # A few rows without gradients would each be computed by one plain call.
+    x = torch.randn(20, 6, requires_grad=True)
     with counted(monkeypatch) as inputs:
         y: Any = model(x) if reentrant is None else checkpoint(model, x, use_reentrant=reentrant)
         assert len(inputs) == 1
@@ -152,3 +154,15 @@ def test_a_layer_alone_keeps_the_angles_it_uses() -> None:
     del model
     torch.testing.assert_close(k_proj(x), changed)
     torch.testing.assert_close(copied(x), before)
+
+
+@needs_compiler
+def test_a_token_takes_one_plain_call_in_each_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = attention()
+    token = torch.randn(1, 1, 6)
+    expected = unshared(model)(token).detach()
+    with torch.no_grad(), counted(monkeypatch) as inputs:
+        torch.testing.assert_close(model(token), expected)
+        assert not inputs
+        torch.testing.assert_close(model(token.expand(1, 20, 6)), expected.expand(1, 20, 4))
+        assert len(inputs) == 1

@@ -14,6 +14,7 @@ from amplitune.adapters.qaa.merging import MergeableQAALayer
 from amplitune.adapters.qaa.shared import Membership, SharedCircuit
 from amplitune.errors import ConfigError
 from amplitune.quantum import Circuit, project, qubits_for
+from amplitune.quantum.direct_projection import project_directly
 from amplitune.quantum.projection import project_values
 
 
@@ -195,6 +196,10 @@ class QAALayer(MergeableQAALayer):
 
             return parts.added(result, weight, bias, add)
         if shared is not None:
+            # A token's circuit takes less time than handing its values on.
+            own = shared.circuit.angles
+            if (direct := project_directly(result, x, own, weight, bias, circuit, scaling)) is not None:
+                return direct
             return project_values(result, shared.values(x), weight, bias, circuit, scaling)
         return project(result, x, angles, weight, bias, circuit, scaling)
 
