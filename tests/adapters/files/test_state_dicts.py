@@ -10,8 +10,11 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from tests.adapters.conftest import Architecture, Wrap
 from tests.adapters.test_lifecycle import logits
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper, offload_wrapper
+from torch.distributed.fsdp import FullyShardedDataParallel, StateDictType
+from torch.distributed.fsdp.wrap import ModuleWrapPolicy
+from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
 from amplitune.errors import ConfigError
 
@@ -74,3 +77,28 @@ def test_biases_of_wrapped_layers_are_saved(
     before, after = (load_file(tmp_path / name / FILE).keys() for name in ("before", "after"))
     assert sum(key.endswith("base_layer.bias") for key in before) == 6
     assert before == after
+
+
+def test_layers_that_fsdp_1_wraps_one_by_one_are_saved(
+    method: str, llama: Architecture, wrap: Wrap, tmp_path: Path
+) -> None:
+    model = wrap(method, llama)
+    before = {key: value.clone() for key, value in peft.get_peft_model_state_dict(model).items()}
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'rendezvous'}", rank=0, world_size=1
+    )
+    try:
+        sharded = FullyShardedDataParallel(
+            model,
+            auto_wrap_policy=ModuleWrapPolicy({LlamaDecoderLayer}),
+            use_orig_params=True,
+            device_id=torch.device("cpu"),
+        )
+        with FullyShardedDataParallel.state_dict_type(sharded, StateDictType.FULL_STATE_DICT):
+            state = sharded.state_dict()
+        after = peft.get_peft_model_state_dict(sharded.module, state_dict=state)
+    finally:
+        distributed.destroy_process_group()
+    assert len(before) >= 8
+    assert before.keys() == after.keys()
+    assert all(torch.equal(value, after[key]) for key, value in before.items())
