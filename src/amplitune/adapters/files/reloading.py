@@ -63,7 +63,7 @@ def check_same_settings(config: Any, adapter_name: str) -> None:
         raise ConfigError(
             f"The adapter in {folder} must have the settings of adapter {adapter_name!r} of the model to be "
             f"loaded into it, as only its tensors are read then, but differs in {', '.join(different)}. Load "
-            f"it under another name, or call delete_adapter({adapter_name!r}) first; "
+            f"it under another name, or call delete_adapter({adapter_name!r}) before and set_adapter after; "
             "PeftModel.from_pretrained opens it on a base model with its own settings."
         )
 
