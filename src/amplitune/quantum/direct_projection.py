@@ -116,7 +116,11 @@ def project_directly(
         )
     ):
         return None
-    return bound.run(base, x, rows)
+    out = torch.empty_like(base)
+    threads = 1 if rows == 1 else torch.get_num_threads()
+    if bound.run(x.data_ptr(), rows, base.data_ptr(), out.data_ptr(), threads):
+        raise MemoryError("the native kernel found no memory for its states")
+    return out
 
 
 def _bind(

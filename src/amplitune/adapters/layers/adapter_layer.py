@@ -173,9 +173,8 @@ class AdapterLayer(nn.Module, BaseTunerLayer):
             check_passes_gradient(self.get_base_layer(), x, result)
         if self._disable_adapters or self.merged_adapters:
             return result
-        parts = [modules[name] for name in self.adapter_layer_names]
-        if is_offloaded(parts):
-            with onloaded(parts):
+        if is_offloaded(map(modules.__getitem__, self.adapter_layer_names)):
+            with onloaded([modules[name] for name in self.adapter_layer_names]):
                 return self._add_branches(result, x, adapter_names)
         return self._add_branches(result, x, adapter_names)
 

@@ -1,6 +1,6 @@
 """Adapters whose tensors accelerate keeps elsewhere than where their layer computes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 from typing import Any
@@ -33,7 +33,7 @@ def device_of(base: nn.Module) -> torch.device | None:
     return device
 
 
-def is_offloaded(parts: list[nn.Module]) -> bool:
+def is_offloaded(parts: Iterable[nn.Module]) -> bool:
     """Whether accelerate keeps the tensors of one of the modules elsewhere.
 
     Example:

@@ -195,24 +195,27 @@ class QAALayer(MergeableQAALayer):
                 return project_values(y, own[place], w, b, circuit, scaling)
 
             return parts.added(result, weight, bias, add)
+        if angles is None:
+            angles = self.angles_of(adapter_name)
+        # Before all else: a token's circuit takes less time than handing its values on.
+        if (direct := project_directly(result, x, angles, weight, bias, circuit, scaling)) is not None:
+            return direct
         if shared is not None:
-            # A token's circuit takes less time than handing its values on.
-            own = shared.circuit.angles
-            if (direct := project_directly(result, x, own, weight, bias, circuit, scaling)) is not None:
-                return direct
             return project_values(result, shared.values(x), weight, bias, circuit, scaling)
         return project(result, x, angles, weight, bias, circuit, scaling)
 
     def _parameters_of(self, adapter_name: str) -> Any:
         """Angles, W_up and b_up, None where there is none; with few calls, which a token feels."""
-        modules, found = self._modules, []
-        for name in self.adapter_layer_names:
-            parameters: Any = modules[name]
-            held = parameters._parameters
-            # DeepSpeed's ZeRO-3 gathers a parameter that is asked for with [], not with `get`; a replica of
-            # torch.nn.DataParallel has its tensors elsewhere.
-            found.append(held[adapter_name] if adapter_name in held else parameters.get(adapter_name))
-        return found
+        modules: Any = self._modules
+        angles, weight, bias = modules["qaa_angles"], modules["qaa_up_proj"], modules["qaa_up_proj_bias"]
+        # DeepSpeed's ZeRO-3 gathers a parameter that is asked for with [], not with `get`; a replica of
+        # torch.nn.DataParallel has its tensors elsewhere.
+        a, w, b = angles._parameters, weight._parameters, bias._parameters
+        return (
+            a[adapter_name] if adapter_name in a else angles.get(adapter_name),
+            w[adapter_name] if adapter_name in w else weight.get(adapter_name),
+            b[adapter_name] if adapter_name in b else bias.get(adapter_name),
+        )
 
 
 class QAALinear(QAALayer, LinearAdapterLayer):

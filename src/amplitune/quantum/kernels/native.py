@@ -2,7 +2,7 @@
 
 import ctypes
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -80,7 +80,7 @@ class _Bound(ctypes.Structure):
     )
 
 
-Projection = Callable[[Tensor, Tensor, int], Tensor]
+Projection = Callable[[int, int, int, int, int], int]
 
 
 def projection(
@@ -112,25 +112,20 @@ def projection(
         base_dtype: dtype of base.
 
     Returns:
-        Takes base (..., d_out), x (..., features) and the number of rows, and gives y as `project` does.
+        Takes the address of x (rows, features), rows, the addresses of base and of y (rows, d_out), and the
+        number of threads; writes y as `project` computes it, and gives whether memory for the states lacked.
     """
     library: Any = load()
-    run, double = library.amplitune_project, dtype == torch.float64
+    double = dtype == torch.float64
     plan = _tables_of(program, double)
     bound = _Bound(
         plan.address, at[0], at[1], at[2] or None, scaling, features, size[0], circuits, double,
         _TYPES[x_dtype], _TYPES[base_dtype],
     )  # fmt: skip
-    address = ctypes.addressof(bound)
-
-    def call(base: Tensor, x: Tensor, rows: int, _kept: Any = (bound, plan)) -> Tensor:
-        out = torch.empty_like(base)
-        threads = 1 if rows == 1 else torch.get_num_threads()
-        if run(address, x.data_ptr(), rows, base.data_ptr(), out.data_ptr(), threads):
-            raise MemoryError("the native kernel found no memory for its states")
-        return out
-
-    return call
+    call: Any = partial(library.amplitune_project, ctypes.addressof(bound))
+    call.kept = (bound, plan)
+    run: Projection = call
+    return run
 
 
 @cache
