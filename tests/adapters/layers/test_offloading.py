@@ -137,8 +137,10 @@ def test_an_offloaded_adapter_with_one_circuit_merges(
 
 @pytest.mark.filterwarnings("ignore:for base_model.*copying from a non-meta parameter")
 def test_an_adapter_that_peft_has_not_written_to_disk_is_refused(
-    llama: Any, method: str, wrap: Any, tokens: Tensor, tmp_path: Path
+    llama: Any, method: str, wrap: Any, tokens: Tensor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # peft writes beside the current folder.
+    monkeypatch.chdir(tmp_path)
     model = wrap(method, llama)
     before = logits(model, tokens)
     model.save_pretrained(str(tmp_path / "adapter"))
