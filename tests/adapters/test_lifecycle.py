@@ -296,11 +296,3 @@ def test_a_wrapped_model_survives_deepcopy(
     train_one_step(model, architecture, tokens)
     assert torch.equal(logits(twin, tokens), expected)
     assert not torch.equal(logits(model.eval(), tokens), expected)
-
-
-@pytest.mark.parametrize("shape", [(24,), (5, 24), (2, 0, 24), (2, 3, 4, 24)])
-def test_any_number_of_leading_dimensions(
-    method: str, llama: Architecture, wrap: Wrap, shape: tuple[int, ...]
-) -> None:
-    layer = adapter_layers(wrap(method, llama))[0]
-    assert layer(torch.randn(shape)).shape == (*shape[:-1], 24)
