@@ -278,9 +278,6 @@ def test_a_row_that_is_no_number_spoils_itself_only(circuit: Circuit, value: flo
     assert spoiled.grad[others].isfinite().all()
 
 
-# Tracing ----------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("circuit", CIRCUITS)
 def test_torch_compile_traces_one_graph(circuit: Circuit) -> None:
     compiled = torch.compile(
