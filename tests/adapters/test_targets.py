@@ -80,6 +80,17 @@ def test_the_pattern_that_the_error_gives_excludes_what_is_inside(
     assert adapted(model) == attention((1, "q_proj"), (1, "v_proj"))
 
 
+@pytest.mark.parametrize("by", ["qaa", "control"])
+def test_a_module_to_save_is_not_named_as_a_part_of_the_adapter(
+    by: str, llama: Architecture, make_config: MakeConfig
+) -> None:
+    model = llama.model()
+    with pytest.raises(ConfigError, match=rf"'up_proj' is the end of {by}_up_proj too.*'mlp\.up_proj'"):
+        get_peft_model(model, make_config(by, llama, modules_to_save=["up_proj"]))
+    wrapped: Any = get_peft_model(model, make_config(by, llama, modules_to_save=["mlp.up_proj"]))
+    assert wrapped.base_model.model.model.layers[0].mlp.up_proj.modules_to_save
+
+
 def test_a_second_adapter_is_refused_as_the_first(llama: Architecture, wrap: Wrap) -> None:
     model = wrap("sora", llama)
     config = SoRAConfig(target_modules=["v_proj"], layers_to_transform=[2])

@@ -61,13 +61,14 @@ def outside_saved(names: Iterable[str], modules: Mapping[str, nn.Module]) -> set
     return {name for name in names if _saved_in(name, modules) is None}
 
 
-def check_saved(config: Any, model: nn.Module, adapter_name: str) -> None:
+def check_saved(config: Any, model: nn.Module, adapter_name: str, parameters: Iterable[str]) -> None:
     """Refuse modules to save that cannot be trained in full, and warn of names that mean none.
 
     Args:
         config: a method's config.
         model: the model, with the adapters that it has already.
         adapter_name: the new adapter's name.
+        parameters: what the method's layers call the parameters of an adapter.
 
     Raises:
         ConfigError: naming the module, and what is in the way.
@@ -77,6 +78,13 @@ def check_saved(config: Any, model: nn.Module, adapter_name: str) -> None:
     """
     modules = dict(model.named_modules())
     for key in config.modules_to_save or ():
+        own = next((name for name in parameters if name.endswith(key)), None)
+        if own is not None:
+            raise ConfigError(
+                f"`modules_to_save` must name modules of the model, but {key!r} is the end of {own} too, "
+                "which an adapter has in each of its layers. Give more of the module's name, such as "
+                f"{'mlp.' + key!r}."
+            )
         if adapter_name.endswith(key):
             raise ConfigError(
                 f"`modules_to_save` must name modules of the model, but {key!r} is the end of the adapter's "

@@ -90,7 +90,7 @@ class AdapterTuner(StateDictTuner):
         _check_adapter_name(adapter_name)
         config: Any = self.peft_config[adapter_name]
         check_readable(config, model)
-        check_saved(config, model, adapter_name)
+        check_saved(config, model, adapter_name, self.tuner_layer_cls.adapter_layer_names)
         trainable = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
         try:
             super().inject_adapter(model, adapter_name, *args, **kwargs)
