@@ -204,8 +204,10 @@ def gone(pid: int) -> bool:
         return True
 
 
+# SIGHUP is ignored in whatever nohup has started.
 PARENT = """
-import subprocess, sys
+import signal, subprocess, sys
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 child = subprocess.Popen([sys.executable, "-S", "-c", sys.argv[1]], stdin=subprocess.PIPE)
 print(child.pid, flush=True)
 child.wait()
@@ -228,5 +230,5 @@ def test_a_run_ends_with_the_process_that_started_it(name: str) -> None:
         time.sleep(0.3)
         assert not gone(pid)
         os.kill(parent.pid, signal.Signals[name])
-        parent.wait()
+        parent.wait(timeout=60)
     assert wait_for(lambda: gone(pid))
