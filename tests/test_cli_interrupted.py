@@ -50,6 +50,8 @@ def test_ctrl_c_ends_the_study_and_the_next_compare_completes_it(
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # A shell lets its jobs in the background ignore Ctrl-C, and what they start inherits that.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             assert wait_for(lambda p=process: children_of(p.pid))
             children = children_of(process.pid)
