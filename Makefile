@@ -23,7 +23,7 @@ test: $(VENV)/developed $(QUANTIZED)/installed browser lint
 	$(OFFLINE) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -q -rs --ignore=tests/adapters/layers/quantized
 	$(OFFLINE) PYTHONPATH=$(QUANTIZED) $(BIN)/python -m pytest -q -rs tests/adapters/layers/quantized
 
-# peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some six minutes.
+# peft's own test suites, where they are parametrised by the config, on QAA's, SoRA's and CONTROL's: some five minutes.
 # They come with peft's source distribution, which is fetched into build/.
 peft-conformance: $(VENV)/developed
 	$(PIP) -e '.[conformance]'
