@@ -195,8 +195,8 @@ class QAALayer(MergeableQAALayer):
                 return project_values(y, own[place], w, b, circuit, scaling)
 
             return parts.added(result, weight, bias, add)
-        if angles is None:
-            angles = self.angles_of(adapter_name)
+        if shared is not None:
+            angles = shared.circuit.held
         # Before all else: a token's circuit takes less time than handing its values on.
         if (direct := project_directly(result, x, angles, weight, bias, circuit, scaling)) is not None:
             return direct

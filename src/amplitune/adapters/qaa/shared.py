@@ -136,15 +136,15 @@ class SharedCircuit:
     @property
     def angles(self) -> Tensor:
         """The angles, shape (circuits, depth, rotations, n_qubits), brought if accelerate keeps them away."""
-        angles = self._held
+        angles = self.held
         if not (angles.is_meta and is_offloaded([self.parameters])):
             return angles
         # Outside the owner's turn. The hook then puts another tensor in the place of what it has brought.
         with onloaded([self.parameters]):
-            return self._held
+            return self.held
 
     @property
-    def _held(self) -> Tensor:
+    def held(self) -> Tensor:
         """The angles where they are; see `QAALayer._parameters_of`."""
         held: Any = self.parameters._parameters
         name = self.adapter_name
@@ -161,7 +161,7 @@ class SharedCircuit:
         Returns:
             z, shape (..., circuits * m).
         """
-        held = self._held
+        held = self.held
         if torch.compiler.is_compiling() or _changes_are_unseen(x, held):
             return self._computed(x)
         # accelerate makes new tensors of the same numbers whenever it brings them.

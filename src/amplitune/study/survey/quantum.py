@@ -48,10 +48,11 @@ def _with_settings(config: Any, sites: Sequence[Site]) -> Mapping[str, Any]:
     shared, fused = config.share_circuit, bool(config.fused_parts)
     own, parts = "own * " if shared else "", "parts * " if fused else ""
     angles = f"{own}{parts}{ANGLES}"
+    reading = f"circuits * m * ({own}{parts}{read} + {'rows' if fused else 'd_out'})"
     up = UP.replace("d_out", "rows") if fused else UP
     changed: dict[str, Any] = {
         "each": f"{angles} + {up}" if config.train_angles else up,
-        "time": f"{angles} * D + {parts}circuits * m * ({own}{read} + d_out)",
+        "time": f"{angles} * D + {reading}",
         "mergeable": all(linear),
         "nonlinear": not all(linear),
         "names": partial(_of_circuit, _lenders(config, sites) if shared else {}),
@@ -62,7 +63,6 @@ def _with_settings(config: Any, sites: Sequence[Site]) -> Mapping[str, Any]:
         changed["stores"] = "x and the values, once for the modules that share a circuit"
         remarks.append("own: 0 in a module that uses the circuit of another, else 1; lends: 1 in that other")
     if fused:
-        changed["stores"] = f"{changed.get('stores', QAA.stores)}; once W_up with zeros for other outputs"
         remarks.append("parts, rows: how many parts of the module have a circuit, and their outputs")
     return changed | {"remark": "; ".join(remarks)}
 
