@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from peft import PeftConfig
 
@@ -19,6 +19,9 @@ from amplitune.errors import ConfigError
 @dataclass
 class TargetingConfig(PeftConfig):
     """Which modules get an adapter; the fields are those of every peft method for linear layers."""
+
+    #: A method's fields that matter to training alone, or that the names and shapes of the tensors show.
+    without_effect: ClassVar[frozenset[str]] = frozenset()
 
     target_modules: list[str] | set[str] | str | None = field(
         default=None,

@@ -10,12 +10,12 @@ import pytest
 import torch
 from peft import PeftConfig, PeftModel
 from safetensors.torch import load_file
-from tests.adapters.conftest import Architecture, MakeConfig, Wrap
+from tests.adapters.conftest import METHODS, Architecture, MakeConfig, Wrap
 from tests.adapters.test_lifecycle import logits
 from torch import Tensor
 
 from amplitune import ControlConfig, QAAConfig, SoRAConfig
-from amplitune.adapters.files.reloading import _WITHOUT_EFFECT
+from amplitune.adapters.files.reloading import _OF_ALL
 from amplitune.errors import ConfigError
 
 OTHERS: list[tuple[str, dict[str, Any]]] = [
@@ -148,13 +148,13 @@ def test_tensors_without_a_config_or_a_folder_are_taken(
 
 def test_each_field_is_compared_or_has_no_effect() -> None:
     """A new field is compared: this fails where a name of one without effect is misspelt or gone."""
-    names = {
-        entry.name
-        for config in (QAAConfig, SoRAConfig, ControlConfig)
-        for entry in dataclasses.fields(config)
-    }
-    assert names > _WITHOUT_EFFECT
-    assert {name for _, fields in OTHERS for name in fields} <= names - _WITHOUT_EFFECT
+    for config in (QAAConfig, SoRAConfig, ControlConfig):
+        names = {entry.name for entry in dataclasses.fields(config)}
+        assert names > _OF_ALL | config.without_effect
+        compared = names - _OF_ALL - config.without_effect
+        own = {name for of, fields in OTHERS if isinstance(METHODS[of](), config) for name in fields}
+        assert own
+        assert own <= compared
 
 
 def test_the_files_of_another_version_are_refused(llama: Architecture, wrap: Wrap, tmp_path: Path) -> None:

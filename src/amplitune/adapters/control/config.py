@@ -1,7 +1,7 @@
 """The configuration of a CONTROL adapter."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from peft.utils import PeftType
 
@@ -40,6 +40,8 @@ class ControlConfig(TargetingConfig):
         >>> ControlConfig(features="givens", target_modules=["q_proj"]).columns(2048)
         11
     """
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"n_qubits"})
 
     features: str = field(
         default="projection",

@@ -13,22 +13,8 @@ from peft.utils import CONFIG_NAME
 from amplitune.adapters.targeting import TargetingConfig
 from amplitune.errors import ConfigError
 
-#: Fields that matter to training alone, or that the names and shapes of the tensors show.
-_WITHOUT_EFFECT = {entry.name for entry in dataclasses.fields(TargetingConfig)} - {"format_version"} | {
-    "r",
-    "rank_pattern",
-    "n_qubits",
-    "lora_dropout",
-    "sparse_lambda",
-    "threshold",
-    "threshold_rule",
-    "lambda_schedule",
-    "lambda_num_steps",
-    "lambda_end",
-    "pruned_gates",
-    "train_angles",
-    "preset",
-}
+#: Those of all methods that say which modules train, and how.
+_OF_ALL = {entry.name for entry in dataclasses.fields(TargetingConfig)} - {"format_version"}
 
 
 def check_same_settings(config: Any, adapter_name: str) -> None:
@@ -55,7 +41,7 @@ def check_same_settings(config: Any, adapter_name: str) -> None:
     different = [
         f"`{entry.name}` ({saved_value!r}, in the model {own_value!r})"
         for entry in dataclasses.fields(config)
-        if entry.name not in _WITHOUT_EFFECT
+        if entry.name not in _OF_ALL | config.without_effect
         and _plain(own_value := getattr(config, entry.name))
         != _plain(saved_value := getattr(saved, entry.name, None))
     ]

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from peft.utils import PeftType
 
@@ -56,6 +56,8 @@ class QAAConfig(TargetingConfig):
         >>> QAAConfig(target_modules=["q_proj", "v_proj"]).circuit(2048) == Circuit(n_qubits=11)
         True
     """
+
+    without_effect: ClassVar[frozenset[str]] = frozenset({"n_qubits", "train_angles", "preset"})
 
     n_qubits: int | None = field(
         default=PAPER_CIRCUIT["n_qubits"],

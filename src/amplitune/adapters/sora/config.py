@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeGuard, get_args
+from typing import Any, ClassVar, Literal, Self, TypeGuard, get_args
 
 from peft.utils import PeftType
 
@@ -14,6 +14,17 @@ from amplitune.errors import ConfigError, check_choice, check_integer
 Threshold = Literal["lambda", "lr*lambda"]
 ThresholdRule = Literal["soft", "reference"]
 LambdaSchedule = Literal["constant", "linear", "log-linear"]
+
+
+#: The fields of SoRAConfig that the optimizer's proximal step goes by.
+PROXIMAL_FIELDS = (
+    "sparse_lambda",
+    "threshold",
+    "threshold_rule",
+    "lambda_schedule",
+    "lambda_num_steps",
+    "lambda_end",
+)
 
 
 @dataclass
@@ -36,6 +47,10 @@ class SoRAConfig(TargetingConfig):
         >>> SoRAConfig(r=16, target_modules=["q_proj", "v_proj"]).peft_type.value
         'SORA'
     """
+
+    without_effect: ClassVar[frozenset[str]] = frozenset(
+        {"r", "rank_pattern", "lora_dropout", "pruned_gates", *PROXIMAL_FIELDS}
+    )
 
     r: int = field(
         default=8, metadata={"help": "Rank before sparsification: the number of gates of a module."}
@@ -151,17 +166,6 @@ def _check_alpha(lora_alpha: Any) -> None:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-#: The fields of SoRAConfig that the optimizer's proximal step goes by.
-PROXIMAL_FIELDS = (
-    "sparse_lambda",
-    "threshold",
-    "threshold_rule",
-    "lambda_schedule",
-    "lambda_num_steps",
-    "lambda_end",
-)
 
 
 def check_proximal_fields(
