@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import nn
 
-#: What torch.compile, activation checkpointing and FSDP put into the names of modules that they wrap.
-_WRAPPERS = {"_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+from amplitune.adapters.files.checkpoint import state_name
+
+#: What torch.compile puts into the names of modules, in state dicts too.
+_COMPILED = "_orig_mod"
 
 
 def plain_name(name: str) -> str:
@@ -17,7 +19,7 @@ def plain_name(name: str) -> str:
         >>> plain_name("layers.0._orig_mod.q_proj")
         'layers.0.q_proj'
     """
-    return ".".join(part for part in name.split(".") if part not in _WRAPPERS)
+    return ".".join(part for part in state_name(name).split(".") if part != _COMPILED)
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from torch.optim import Optimizer
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from amplitune.adapters.sora.gates import gate_sparsity, sora_layers
-from amplitune.adapters.sora.proximal import _OncePerStep, scheduled_lambda
-from amplitune.adapters.sora.prune import _as_lora, save_as_lora
+from amplitune.adapters.sora.proximal import OncePerStep, scheduled_lambda
+from amplitune.adapters.sora.prune import as_lora, save_as_lora
 from amplitune.adapters.sora.prune_gates import prune_gates
 from amplitune.errors import ConfigError
 
@@ -153,7 +153,7 @@ class SoRACallback(TrainerCallback):
             )
         if gate_sparsity(model, self.adapter_name).remaining:
             # What cannot become a LoRA is an error now instead of in mid-training.
-            _as_lora(model, self.adapter_name, save_embedding_layers=False)
+            as_lora(model, self.adapter_name, save_embedding_layers=False)
 
     def on_log(
         self,
@@ -229,7 +229,7 @@ def _check_shrinks(optimizer: Optimizer, adapter_name: str) -> None:
     hooks = [each._optimizer_step_post_hooks for each in chain if hasattr(each, "_optimizer_step_post_hooks")]
     owners = [getattr(hook, "__self__", None) for each in hooks for hook in each.values()]
     # Without any, torch keeps its hooks elsewhere by now.
-    if hooks and not any(isinstance(owner, _OncePerStep) for owner in owners):
+    if hooks and not any(isinstance(owner, OncePerStep) for owner in owners):
         raise ConfigError(
             "The trainer must step the very optimizer of `create_sora_optimizer` for the gates of adapter "
             f"{adapter_name!r} to shrink, but has a {kind} with its groups and without its proximal step: a "

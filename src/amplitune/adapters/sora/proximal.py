@@ -135,7 +135,7 @@ def _gate_groups(optimizer: Optimizer) -> list[dict[str, Any]]:
     return [group for group in optimizer.param_groups if "sora_step" in group]
 
 
-class _OncePerStep:
+class OncePerStep:
     """Runs the proximal step behind each step of an optimizer that is one.
 
     torch puts hooks around the `step` of a class and around that of the class it inherits from, so that they
@@ -281,7 +281,7 @@ def create_sora_optimizer(
             f"does that calls super().__init__, but {type(optimizer).__name__} does not: its gates would "
             "never shrink. Create the torch optimizer first, and wrap it afterwards."
         )
-    _OncePerStep(optimizer)
+    OncePerStep(optimizer)
     return optimizer
 
 

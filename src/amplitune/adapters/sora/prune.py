@@ -66,7 +66,7 @@ def prune_to_lora(model: PeftModel, adapter_name: str = "default") -> PeftModel:
         (1, ['0'])
     """
     # The embeddings are not among the tensors: they move into the result with the base model.
-    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers=False)
+    lora_config, tensors = as_lora(model, adapter_name, save_embedding_layers=False)
     wrapped = [name for name, _ in sora_layers(model, adapter_name) if plain_name(name) != name]
     if wrapped:
         raise ConfigError(
@@ -104,7 +104,7 @@ def save_as_lora(
     Raises:
         ConfigError: as in `prune_to_lora`; nothing is written.
     """
-    lora_config, tensors = _as_lora(model, adapter_name, save_embedding_layers)
+    lora_config, tensors = as_lora(model, adapter_name, save_embedding_layers)
     lora_config.inference_mode = True
     lora_config.save_pretrained(str(save_directory), auto_mapping_dict=_auto_mapping(model, lora_config))
     whole = {key: value.contiguous() for key, value in tensors.items()}
@@ -119,7 +119,7 @@ def _auto_mapping(model: PeftModel, config: LoraConfig) -> dict[str, str] | None
     )
 
 
-def _as_lora(
+def as_lora(
     model: PeftModel, adapter_name: str, save_embedding_layers: Literal["auto"] | bool
 ) -> tuple[LoraConfig, dict[str, Tensor]]:
     """Describe the LoRA and compute its tensors, by the names under which peft saves them."""
