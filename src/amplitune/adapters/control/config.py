@@ -1,7 +1,7 @@
 """The configuration of a CONTROL adapter."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from peft.utils import PeftType
 
@@ -41,7 +41,7 @@ class ControlConfig(TargetingConfig):
         11
     """
 
-    without_effect: ClassVar[frozenset[str]] = frozenset({"n_qubits"})
+    without_effect = frozenset({"n_qubits"})
 
     features: str = field(
         default="projection",

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from peft.utils import PeftType
 
@@ -57,7 +57,7 @@ class QAAConfig(TargetingConfig):
         True
     """
 
-    without_effect: ClassVar[frozenset[str]] = frozenset({"n_qubits", "train_angles", "preset"})
+    without_effect = frozenset({"n_qubits", "train_angles", "preset"})
 
     n_qubits: int | None = field(
         default=PAPER_CIRCUIT["n_qubits"],

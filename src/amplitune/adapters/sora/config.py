@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Self, TypeGuard, get_args
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 from peft.utils import PeftType
 
@@ -48,9 +48,7 @@ class SoRAConfig(TargetingConfig):
         'SORA'
     """
 
-    without_effect: ClassVar[frozenset[str]] = frozenset(
-        {"r", "rank_pattern", "lora_dropout", "pruned_gates", *PROXIMAL_FIELDS}
-    )
+    without_effect = frozenset({"r", "rank_pattern", "lora_dropout", "pruned_gates", *PROXIMAL_FIELDS})
 
     r: int = field(
         default=8, metadata={"help": "Rank before sparsification: the number of gates of a module."}
